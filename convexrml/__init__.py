@@ -1,0 +1,72 @@
+"""Provable robustness of nearest-neighbour classifiers under Mahalanobis metrics.
+
+How far may an input be perturbed before the classifier changes its mind?  Bounds in closed form, exact radii by
+explicit convex programs, and a cross-checker that holds one against the other.
+
+The names below are the public ones; the rest is for those who read on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from convexrml import errors, formulations
+    from convexrml.attacks import attack_radius
+    from convexrml.bounds import certified_radius
+    from convexrml.crosscheck import crosscheck
+    from convexrml.exact import exact_radius
+    from convexrml.metric import MahalanobisMetric, nearest_psd
+    from convexrml.neighbors import NearestNeighbors
+    from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
+
+_HOME = {
+    "AttackRadii": "results",
+    "CertifiedRadii": "results",
+    "ExactRadii": "results",
+    "MahalanobisMetric": "metric",
+    "NearestNeighbors": "neighbors",
+    "RadiusStatus": "results",
+    "attack_radius": "attacks",
+    "certified_radius": "bounds",
+    "crosscheck": "crosscheck",
+    "exact_radius": "exact",
+    "nearest_psd": "metric",
+}
+_MODULES = ("errors", "formulations")
+
+__all__ = [
+    "AttackRadii",
+    "CertifiedRadii",
+    "ExactRadii",
+    "MahalanobisMetric",
+    "NearestNeighbors",
+    "RadiusStatus",
+    "attack_radius",
+    "certified_radius",
+    "crosscheck",
+    "errors",
+    "exact_radius",
+    "formulations",
+    "nearest_psd",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for: importing convexrml alone loads neither numba nor cvxpy."""
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"convexrml.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"convexrml.{name}")
+    else:
+        raise AttributeError(f"module 'convexrml' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,57 @@
+"""The exceptions that convexrml raises: one small tree, rooted at `ConvexrmlError`.
+
+Every message names what was wrong, what was found, and what to do about it.  Each class also derives from the
+built-in exception that users would catch anyway.
+"""
+
+
+class ConvexrmlError(Exception):
+    """Base class of every error that convexrml raises on purpose."""
+
+
+class InvalidInputError(ConvexrmlError, ValueError):
+    """An argument cannot be used; the message starts with the argument's name."""
+
+
+class DataFileError(ConvexrmlError, ValueError):
+    """A file cannot be read as the data, metric or instance that it was given as."""
+
+
+class NotFittedError(ConvexrmlError, ValueError, AttributeError):
+    """A model was used before `fit`."""
+
+
+class UnsupportedError(ConvexrmlError, NotImplementedError):
+    """The question is well posed, but this version of convexrml has no road to its answer."""
+
+
+class SolverError(ConvexrmlError, RuntimeError):
+    """Base class of everything that can go wrong between a program and its solver."""
+
+
+class UnknownSolverError(SolverError, LookupError):
+    """No profile has this name."""
+
+
+class ProfileError(SolverError, ValueError):
+    """A solver profile (a TOML file) does not say what a profile has to say."""
+
+
+class SolverMissingError(SolverError, ImportError):
+    """The solver that was asked for is not installed; the message has the install line."""
+
+
+class SolverLicenceError(SolverError):
+    """The solver is installed but found no valid licence."""
+
+
+class SolverOptionError(SolverError, ValueError):
+    """The solver refused an option or a value of one."""
+
+
+class SolverCapabilityError(SolverError, ValueError):
+    """The solver does not handle this class of programs."""
+
+
+class SolverFailedError(SolverError):
+    """The solver stopped with an error of its own."""

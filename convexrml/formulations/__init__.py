@@ -1,0 +1,11 @@
+"""The explicit convex programs: one per file, the docstring derives, the code is its last line.
+
+A formulation is built from a classifier, holds a `cvxpy.Problem` as ``problem``, and measures any solution itself, in
+the original data, by weak duality.
+"""
+
+from convexrml.formulations.minimal_perturbation import MinimalPerturbation
+from convexrml.formulations.reachability import Reachability
+from convexrml.formulations.solution import Residuals, Solution
+
+__all__ = ["MinimalPerturbation", "Reachability", "Residuals", "Solution"]

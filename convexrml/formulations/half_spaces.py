@@ -1,0 +1,182 @@
+"""The half-spaces that separate a query's label from one negative, in the query's own coordinates and units."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.bounds import separation_rounding, triplet_bounds
+from convexrml.errors import InvalidInputError
+from convexrml.neighbors import UNIT_ROUNDOFF, NearestNeighbors
+from convexrml.norms import Box, Norm
+from convexrml.validation import whole_number
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HalfSpaces:
+    """The set of perturbations δ after which negative j is no farther than any positive: ``⟨u_i − u_j, δ⟩ ≤ b_i``.
+
+    From ``score_j(z + δ) ≤ score_i(z + δ)``: the right-hand side is ``b_i = (score_i(z) − score_j(z)) / 2``, negative
+    for the positives that are nearer now.  With a box, ``room_lower ≤ δ ≤ room_upper`` joins.
+
+    Attributes
+    ----------
+    sites : (n₊, d) array
+        The positives' sites ``u_i``.
+    site : (d,) array
+        The negative's site ``u_j``.
+    gaps : (n₊,) array
+        ``b``, in units of squared distance.
+    room_lower, room_upper : (d,) arrays
+        ``lower − z ≤ 0`` and ``upper − z ≥ 0``; infinite where there is no side.
+    norm : Norm
+    bound : float
+        The triplet bound ``max_i t_ij``, a lower bound on the least ``‖δ‖``.
+    unit : float
+        A power of two near that bound: the length in which programs count.
+    rounding : float
+        What a computed b_i may be off, two scores of z and two of a witness together.
+    stretch, slack : float
+        Carry a computed dual norm of ``Σ_i λ_i (u_i − u_j)`` above the true one: see `separation_rounding`.
+    """
+
+    sites: NDArray[np.float64]
+    site: NDArray[np.float64]
+    gaps: NDArray[np.float64]
+    room_lower: NDArray[np.float64]
+    room_upper: NDArray[np.float64]
+    norm: Norm
+    bound: float
+    unit: float
+    rounding: float
+    stretch: float
+    slack: float
+
+    def combine(self, lam: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``Σ_i λ_i (u_i − u_j)``."""
+        combination: NDArray[np.float64] = lam @ self.sites - lam.sum() * self.site
+        return combination
+
+    def weak_duality(
+        self, lam: NDArray[np.float64], mu: NDArray[np.float64] | None = None, nu: NDArray[np.float64] | None = None
+    ) -> float:
+        """Lower bound on ``‖δ‖_p`` over the set, from any multipliers.
+
+        For ``λ, μ, ν ≥ 0`` on the half-spaces and the upper and lower sides of the box, every δ in the set satisfies
+
+            ``⟨w, δ⟩ ≤ bᵀλ + room_upperᵀμ − room_lowerᵀν,   w = Σ_i λ_i (u_i − u_j) + μ − ν,``
+
+        so ``‖δ‖_p ≥ −(bᵀλ + room_upperᵀμ − room_lowerᵀν) / ‖w‖_q``.  Rounding is subtracted above and added below:
+        ``γ = 4 (n₊ + 2 d + 8) u`` times the sum of the magnitudes of all terms (the differences of sites are formed in
+        one product, hence ``|u_i| + |u_j|``), and what the b_i and the sites themselves may be off.
+
+        Parameters
+        ----------
+        lam : (n₊,) array
+        mu, nu : (d,) arrays, optional
+            Zero where omitted.  Negative and NaN multipliers count as 0.
+
+        Returns
+        -------
+        float
+            0 if the multipliers prove nothing; inf if they prove the set empty.
+        """
+        lam, mu, nu = (_nonnegative(m, size) for m, size in ((lam, len(self.gaps)), (mu, self.dim), (nu, self.dim)))
+        gamma = 4 * (len(lam) + 2 * self.dim + 8) * UNIT_ROUNDOFF
+        terms = np.concatenate([self.gaps * lam, _product(self.room_upper, mu), -_product(self.room_lower, nu)])
+        numerator = -terms.sum() - gamma * np.abs(terms).sum() - self.rounding * lam.sum()
+        if not numerator > 0:
+            return 0.0
+        w = self.combine(lam) + mu - nu
+        magnitudes = lam @ np.abs(self.sites) + lam.sum() * np.abs(self.site) + mu + nu
+        norm_w = self.stretch * self.norm.dual_of(w) + self.slack * lam.sum() + gamma * self.norm.dual_of(magnitudes)
+        return float(numerator / norm_w) if norm_w > 0 else math.inf
+
+    def proves_empty(self, lam: NDArray[np.float64]) -> bool:
+        """Whether multipliers prove that no δ in the box satisfies all half-spaces.
+
+        ``min over the box of Σ_i λ_i (⟨u_i − u_j, δ⟩ − b_i) > 0``; the minimum over a box is taken coordinate by
+        coordinate, so the multipliers of its sides need not be known.
+        """
+        lam = _nonnegative(lam, len(self.gaps))
+        gamma = 4 * (len(lam) + 2 * self.dim + 8) * UNIT_ROUNDOFF
+        w = self.combine(lam)
+        least = np.minimum(_product(w, self.room_lower), _product(w, self.room_upper))
+        if not np.isfinite(least).all():
+            return False
+        reach = np.maximum(np.abs(self.room_lower), np.abs(self.room_upper))
+        magnitudes = lam @ np.abs(self.sites) + lam.sum() * np.abs(self.site)
+        off = _product(gamma * magnitudes + self.slack * lam.sum(), reach).sum() + gamma * np.abs(self.gaps * lam).sum()
+        return bool(least.sum() - self.gaps @ lam - off - self.rounding * lam.sum() > 0)
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the input space."""
+        return len(self.site)
+
+
+def half_spaces(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    positives: NDArray[np.int64],
+    negative: int,
+    norm: Norm,
+    box: Box | None,
+    row: NDArray[np.float64] | None = None,
+) -> HalfSpaces:
+    """The half-spaces of query `z` (d,) against training point `negative`; `row` (N,) are z's scores where known."""
+    row = model.scores(z[None])[0] if row is None else row
+    gaps = (row[positives] - row[negative]) / 2
+    rounding = 4 * float(model.score_rounding(z[None])[0])
+    nearest_first = positives[np.argsort(gaps, kind="stable")]
+    bound = float(triplet_bounds(model, row, nearest_first, np.array([negative]), rounding, norm)[0])
+    stretch, slack = separation_rounding(model, norm)
+    return HalfSpaces(
+        sites=model.sites_[positives],
+        site=model.sites_[negative],
+        gaps=gaps,
+        room_lower=np.full(len(z), -np.inf) if box is None else box.lower - z,
+        room_upper=np.full(len(z), np.inf) if box is None else box.upper - z,
+        norm=norm,
+        bound=bound,
+        unit=power_of_two(bound, float(np.abs(z - model.shift_).max())),
+        rounding=rounding / 2,
+        stretch=stretch,
+        slack=slack,
+    )
+
+
+def require_negative(model: NearestNeighbors, negative: object, label: int) -> int:
+    """Read the index of a training point whose label differs.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is out of range or carries the query's own label.
+    """
+    j = whole_number("negative", negative, minimum=0)
+    if j >= len(model.labels_):
+        raise InvalidInputError(f"negative: index {j} is out of range; there are {len(model.labels_)} training points")
+    if model.labels_[j] == label:
+        raise InvalidInputError(f"negative: training point {j} has the query's own label {model.classes_[label]!r}")
+    return j
+
+
+def power_of_two(*candidates: float) -> float:
+    """The power of two nearest to the first candidate that is positive and finite; dividing by it is exact."""
+    return next((2.0 ** round(math.log2(c)) for c in candidates if 0 < c < math.inf), 1.0)
+
+
+def _nonnegative(multipliers: NDArray[np.float64] | None, size: int) -> NDArray[np.float64]:
+    if multipliers is None:
+        return np.zeros(size)
+    return np.maximum(np.nan_to_num(multipliers, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+
+
+def _product(values: NDArray[np.float64], multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entrywise product in which 0 · ∞ is 0: a side that is not there pays nothing for a zero multiplier."""
+    either_zero = (values == 0) | (multipliers == 0)
+    return np.where(either_zero, 0.0, np.where(either_zero, 1.0, values) * np.where(either_zero, 1.0, multipliers))

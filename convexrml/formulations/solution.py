@@ -1,0 +1,71 @@
+"""What solving a formulation yields: values and residuals measured here, from the original data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.solve import SolverReport
+
+
+@dataclasses.dataclass(frozen=True)
+class Residuals:
+    """How far a primal–dual pair is from optimal, in units free of the data's scale.
+
+    Attributes
+    ----------
+    primal : float
+        Largest violation of a constraint.
+    dual : float
+        Violation of dual feasibility (stationarity and the sign of the multipliers).
+    gap : float
+        ``(value − lower bound) / value``; NaN where one of them is missing.
+    """
+
+    primal: float
+    dual: float
+    gap: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solution:
+    """The outcome of one solve.
+
+    Attributes
+    ----------
+    value : float
+        ``‖δ‖_p`` of the returned δ in the units of the input, measured here (NaN where nothing was returned).  An
+        upper bound on the optimum only as far as ``residuals.primal`` is 0.
+    lower_bound : float
+        A lower bound on the optimum by weak duality, whatever the quality of the multipliers; rounding subtracted.
+    variables : dict
+        ``"perturbation"``: δ, shape ``(d,)``, in the units of the input.
+    duals : dict
+        ``"closer"``: one multiplier per positive, shape ``(n₊,)``; ``"box_upper"`` and ``"box_lower"``, ``(d,)``, zero
+        where the box has no side.  As the solver returned them (so possibly negative), in the units of the input.
+    residuals : Residuals
+    report : SolverReport
+        What the solver claimed, and what it took.
+    """
+
+    value: float
+    lower_bound: float
+    variables: dict[str, NDArray[np.float64]]
+    duals: dict[str, NDArray[np.float64]]
+    residuals: Residuals
+    report: SolverReport
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of compiling and solving."""
+        return self.report.seconds
+
+
+def relative_gap(value: float, lower_bound: float) -> float:
+    """``(value − lower_bound) / value``; 0 when both are 0, NaN when the value is not a number."""
+    if value == lower_bound:
+        return 0.0
+    return (value - lower_bound) / value if value != 0 and math.isfinite(value) else math.nan

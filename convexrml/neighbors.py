@@ -1,0 +1,255 @@
+"""A training set under a metric, as a power diagram: sites, offsets, labels; prediction and its tie rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from convexrml.errors import InvalidInputError, NotFittedError
+from convexrml.kernels import scores as kernel
+from convexrml.metric import MahalanobisMetric, as_metric
+from convexrml.validation import feature_matrix, label_vector, whole_number
+
+SCORE_BATCH_BYTES = 64 * 2**20  # scores of a batch of queries against all sites stay below this
+UNIT_ROUNDOFF = 2.0**-53
+
+
+class NearestNeighbors:
+    """The k-nearest-neighbour classifier under a Mahalanobis metric, seen as a power diagram.
+
+    With ``u_i = M (x_i − m)`` and ``c_i = (x_i − m)ᵀ M (x_i − m)``, the squared distance from p to x_i is, up to a
+    term that all training points share,
+
+        ``score_i(p) = c_i − 2 ⟨u_i, p − m⟩``.
+
+    Radii, bounds and programs need only these sites, offsets and the labels.  The shift m (the median of each
+    feature, a value that the data take) changes nothing in exact arithmetic; it keeps the scores small, and leaves
+    whole numbers whole, so that distance ties in such data are seen exactly.
+
+    **Tie rules.**  `predict` orders equally near training points by their index in the training set, and breaks a
+    tied vote toward the smaller label, as scikit-learn does.  Robustness is judged the other way round: wherever a
+    radius is defined, a distance tie and a tied vote count against the true label (`mislabels`).
+
+    Parameters
+    ----------
+    n_neighbors : int, default 1
+        k, an odd number.
+    metric : None, (d, d) array, (r, d) array or MahalanobisMetric, default None
+        None is Euclidean; a square array is the Mahalanobis matrix M; any other matrix is read as the components L,
+        ``M = Lᵀ L``.  (A square L: `MahalanobisMetric.from_components`.)
+
+    Attributes
+    ----------
+    sites_ : (N, d) array
+    offsets_ : (N,) array
+    labels_ : (N,) integer array
+        Index into `classes_` for each training point.
+    classes_ : (n_classes,) array
+        The labels as they were given, sorted.
+    shift_ : (d,) array
+        The shift m, in the units of the input features.
+    metric_ : MahalanobisMetric
+    n_features_in_ : int
+    training_points_ : (N, d) array
+        X as given to `fit` (not copied where it already was a float64 array).
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> model = convexrml.NearestNeighbors().fit([[0.0], [4.0]], ["left", "right"])
+    >>> str(model.predict([[1.0]])[0])
+    'left'
+    """
+
+    sites_: NDArray[np.float64]
+    offsets_: NDArray[np.float64]
+    labels_: NDArray[np.int64]
+    classes_: NDArray[Any]
+    shift_: NDArray[np.float64]
+    metric_: MahalanobisMetric
+    n_features_in_: int
+    training_points_: NDArray[np.float64]
+
+    def __init__(self, n_neighbors: int = 1, metric: ArrayLike | MahalanobisMetric | None = None) -> None:
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+
+    def __repr__(self) -> str:
+        """Parameters, and the size of the training set once fitted."""
+        metric = "None" if self.metric is None else f"<{type(self.metric).__name__}>"
+        fitted = f", fitted on {self.sites_.shape}" if hasattr(self, "sites_") else ""
+        return f"NearestNeighbors(n_neighbors={self.n_neighbors}, metric={metric}{fitted})"
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> NearestNeighbors:
+        """Take the training set.
+
+        Parameters
+        ----------
+        X : (N, d) array
+            Training points, finite; float32 is computed in float64.
+        y : (N,) array
+            Their labels, numbers or strings.  A single class is allowed: its radii are infinite.
+
+        Returns
+        -------
+        NearestNeighbors
+            The classifier itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If X, y, the metric or the number of neighbours (even, or more than N) cannot be used.
+        """
+        k = whole_number("n_neighbors", self.n_neighbors, minimum=1)
+        if k % 2 == 0:
+            raise InvalidInputError(f"n_neighbors: must be odd, so that two classes cannot tie; found {k}")
+        X_ = feature_matrix("X", X)
+        y_ = label_vector("y", y, len(X_))
+        if k > len(X_):
+            raise InvalidInputError(f"n_neighbors: {k} neighbours asked for, but there are {len(X_)} training points")
+        self.training_points_ = X_
+        self.metric_ = as_metric(self.metric, X_.shape[1])
+        self.n_features_in_ = X_.shape[1]
+        self.classes_, labels = np.unique(y_, return_inverse=True)
+        self.labels_ = np.ascontiguousarray(labels, dtype=np.int64)
+        self.shift_ = np.partition(X_, (len(X_) - 1) // 2, axis=0)[(len(X_) - 1) // 2]
+        self.sites_, self.offsets_ = _sites_of_distinct_rows(self.metric_, X_ - self.shift_)
+        self._extent = float(np.linalg.norm(X_ - self.shift_, axis=1).max())
+        self._magnitude = self.metric_.magnitude
+        return self
+
+    def predict(self, Z: ArrayLike) -> NDArray[Any]:
+        """Predict the label of each query, ties broken as the class says.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+
+        Returns
+        -------
+        (n,) array
+            Labels, as they were given to `fit`.
+        """
+        votes = self._votes(self.kneighbors(Z))
+        return self.classes_[votes.argmax(axis=1)]
+
+    def kneighbors(self, Z: ArrayLike) -> NDArray[np.int64]:
+        """Indices of the k nearest training points of each query, nearest first: an ``(n, k)`` array."""
+        P = self.require_queries(Z)
+        none_last = np.full(len(P), -1)
+        parts = [
+            kernel.nearest(self._scores(P[batch]), self.labels_, none_last[batch], self.n_neighbors)
+            for batch in self.batches(len(P))
+        ]
+        return np.concatenate(parts)
+
+    def mislabels(self, Z: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+        """Whether each query is mislabelled when every tie is broken against its label: an ``(n,)`` boolean array.
+
+        Equally near points count as nearer when their label is another one, and a label that shares the most votes
+        has lost.  This is the test that every witness has to pass; for k = 1 it says that some other label's point
+        is at least as near as every point of the label.
+        """
+        P = self.require_queries(Z)
+        label = self.encode(y, len(P))
+        parts = [self.mislabelled_by_scores(self._scores(P[batch]), label[batch]) for batch in self.batches(len(P))]
+        return np.concatenate(parts)
+
+    def mislabelled_by_scores(self, scores: NDArray[np.float64], label: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The test of `mislabels` for points known by their scores ``(n, N)``; `label` are encoded labels ``(n,)``."""
+        votes = self._votes(kernel.nearest(scores, self.labels_, label, self.n_neighbors))
+        rows = np.arange(len(votes))
+        own = votes[rows, label]
+        votes[rows, label] = -1
+        return own <= votes.max(axis=1)
+
+    def scores(self, Z: ArrayLike) -> NDArray[np.float64]:
+        """``score_i(z)`` for each query and training point: an ``(n, N)`` array, in units of squared distance."""
+        return self._scores(self.require_queries(Z))
+
+    def score_rounding(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute a bound ε, for each query, on the rounding in any score near it: an ``(n,)`` array.
+
+        For every training point i and every point p with ``‖p − m‖₂ ≤ ‖z − m‖₂ + 2 R``, where ``R = max ‖x_i − m‖₂``,
+
+            ``|fl(score_i(p)) − score_i(p)| ≤ ε(z) = γ_n α (R² + 2 R (‖z − m‖₂ + 2 R))``,
+
+        ``γ_n = n u / (1 − n u)`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 3), ``u =
+        2⁻⁵³``, ``n = 2 d + (length of the sums in M x) + 16``.  The bracket dominates ``|x_i|ᵀ|M||x_i| + 2
+        |x_i|ᵀ|M||p|`` with ``α = ‖ |M| ‖₂``; forming the sites, the offsets and the scores are each within their sums.
+        """
+        reach = np.linalg.norm(Z - self.shift_, axis=1) + 2 * self._extent
+        return self._gamma * self._magnitude * (self._extent**2 + 2 * self._extent * reach)
+
+    @property
+    def site_rounding(self) -> float:
+        """A bound on ``‖fl(u_i − u_j) − (u_i − u_j)‖₂`` for all pairs: ``2 γ_n α R`` (see `score_rounding`)."""
+        return 2 * self._gamma * self._magnitude * self._extent
+
+    @property
+    def _gamma(self) -> float:
+        n = 2 * self.n_features_in_ + self.metric_.summands + 16
+        return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
+
+    def encode(self, y: ArrayLike, n_points: int) -> NDArray[np.int64]:
+        """Index into `classes_` of each label.
+
+        Raises
+        ------
+        InvalidInputError
+            If a label does not occur in the training set.
+        """
+        self._require_fitted()
+        labels = label_vector("y", y, n_points)
+        if (labels.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
+            raise InvalidInputError(
+                f"y: labels of type {labels.dtype} cannot be compared with the training labels ({self.classes_.dtype})"
+            )
+        place = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
+        unknown = self.classes_[place] != labels
+        if unknown.any():
+            known = ", ".join(map(repr, self.classes_[:10].tolist())) + ", ..." * (len(self.classes_) > 10)
+            raise InvalidInputError(
+                f"y: label {labels[unknown].tolist()[0]!r} at {int(np.argmax(unknown))} does not occur in the training "
+                f"set, which has {known}"
+            )
+        return place.astype(np.int64)
+
+    def require_queries(self, Z: ArrayLike) -> NDArray[np.float64]:
+        """Read queries as an ``(n, d)`` float64 array that fits the training set."""
+        self._require_fitted()
+        return feature_matrix("Z", Z, self.n_features_in_)
+
+    def batches(self, n_queries: int) -> list[slice]:
+        """Slices of queries whose scores against all sites fit in memory together."""
+        size = max(1, SCORE_BATCH_BYTES // (8 * len(self.sites_)))
+        return [slice(start, min(start + size, n_queries)) for start in range(0, n_queries, size)]
+
+    def _scores(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = kernel.scores(self.sites_, self.offsets_, Z - self.shift_)
+        return result
+
+    def _votes(self, neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
+        votes = np.zeros((len(neighbours), len(self.classes_)), dtype=np.int64)
+        for column in neighbours.T:
+            votes[np.arange(len(votes)), self.labels_[column]] += 1
+        return votes
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "sites_"):
+            raise NotFittedError("NearestNeighbors: not fitted yet; call fit(X, y) first")
+
+
+def _sites_of_distinct_rows(
+    metric: MahalanobisMetric, X: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sites and offsets, the same bits for the same row: a BLAS product may round equal rows differently."""
+    rows = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return metric.sites(rows)
+    U, c = metric.sites(np.ascontiguousarray(rows[first]))
+    return np.ascontiguousarray(U[inverse]), c[inverse]

@@ -1,0 +1,56 @@
+"""Witnesses: perturbed points that the classifier itself mislabels, and the upper bounds they prove."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.neighbors import UNIT_ROUNDOFF, NearestNeighbors
+from convexrml.norms import Box, Norm
+
+_NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3]])
+
+
+def witnessed_norm(z: NDArray[np.float64], perturbation: NDArray[np.float64], norm: Norm) -> float:
+    """``‖δ‖_p`` rounded up, so that it is not below the norm of ``fl(z + δ) − z`` either.
+
+    The factor ``1 + 4 (d + 4) u`` pays for the sum and the root of the norm.
+    """
+    moved = (z + perturbation) - z
+    return float(max(norm.of(perturbation), norm.of(moved)) * (1 + 4 * (len(z) + 4) * UNIT_ROUNDOFF))
+
+
+def first_mislabelled(
+    model: NearestNeighbors, z: NDArray[np.float64], label: object, points: NDArray[np.float64], box: Box | None
+) -> NDArray[np.float64] | None:
+    """The perturbation δ that leads from z to the first of `points` (m, d) that is admissible and mislabelled.
+
+    The classifier is asked about ``z + δ`` as floating point computes it, so that a caller who adds δ to z asks about
+    the same point.  None if there is no such point.
+    """
+    deltas = (points if box is None else box.clip(points)) - z
+    candidates = z + deltas
+    good = model.mislabels(candidates, np.full(len(candidates), label))
+    if box is not None:
+        good &= box.contains(candidates)
+    return deltas[np.argmax(good)] if good.any() else None
+
+
+def nudged(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: object,
+    perturbation: NDArray[np.float64],
+    inner: NDArray[np.float64],
+    box: Box | None,
+) -> NDArray[np.float64] | None:
+    """A witness next to ``z + δ``, a point on the boundary of a cell as far as some solver is right.
+
+    A cell is convex, so the way from a point of it to one deeper `inside` (the negative's training point) stays in it
+    while every tie is broken.  The fraction of the way grows from 0 over 1e-15 by tens, so that the norm grows by no
+    more than rounding makes necessary.
+    """
+    boundary = z + perturbation
+    if not np.isfinite(boundary).all():
+        return None
+    return first_mislabelled(model, z, label, boundary + _NUDGES[:, None] * (inner - boundary), box)
