@@ -17,22 +17,26 @@ if TYPE_CHECKING:
     from convexrml import errors, formulations
     from convexrml.attacks import attack_radius
     from convexrml.bounds import certified_radius
-    from convexrml.crosscheck import crosscheck
     from convexrml.exact import exact_radius
+    from convexrml.judge import Roads, crosscheck
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
+    from convexrml.verdicts import CrossCheckReport, Verdict
 
 _HOME = {
     "AttackRadii": "results",
     "CertifiedRadii": "results",
+    "CrossCheckReport": "verdicts",
     "ExactRadii": "results",
     "MahalanobisMetric": "metric",
     "NearestNeighbors": "neighbors",
     "RadiusStatus": "results",
+    "Roads": "judge",
+    "Verdict": "verdicts",
     "attack_radius": "attacks",
     "certified_radius": "bounds",
-    "crosscheck": "crosscheck",
+    "crosscheck": "judge",
     "exact_radius": "exact",
     "nearest_psd": "metric",
 }
@@ -41,10 +45,13 @@ _MODULES = ("errors", "formulations")
 __all__ = [
     "AttackRadii",
     "CertifiedRadii",
+    "CrossCheckReport",
     "ExactRadii",
     "MahalanobisMetric",
     "NearestNeighbors",
     "RadiusStatus",
+    "Roads",
+    "Verdict",
     "attack_radius",
     "certified_radius",
     "crosscheck",

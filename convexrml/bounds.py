@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexrml.kernels import triplets as kernel
-from convexrml.neighbors import UNIT_ROUNDOFF, NearestNeighbors
+from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Norm, as_norm
 from convexrml.results import CertifiedRadii
+from convexrml.threads import PARALLEL_KERNELS
 
 
 def certified_radius(
@@ -34,11 +35,10 @@ def certified_radius(
 
     can change the prediction (for k = 1: ``min_j max_i t_ij``).
 
-    **Guarantee**: a lower bound on the exact radius, with and without a box.  Rounding is accounted for: the numerator
-    gives up four times the bound ε on the rounding of a score (two scores of z here, two of any witness in the
-    classifier's own arithmetic), the denominator is widened by the rounding of the sites.  With more than two classes
-    and k ≥ 5 a plurality vote may stay with the label although it has no majority: the bound then is 0, and still a
-    lower bound.
+    **Guarantee**: a lower bound on the exact radius, with and without a box.  Rounding is accounted for, in the scores
+    of z as well as in those by which the classifier would judge a witness: see `convexrml.rounding.Rounding`.  With
+    more than two classes and k ≥ 5 a plurality vote may stay with the label although it has no majority: the bound
+    then is 0, and still a lower bound.
 
     Parameters
     ----------
@@ -80,48 +80,50 @@ def certified_radius(
     P = model.require_queries(Z)
     label = model.encode(y, len(P))
     s = (model.n_neighbors + 1) // 2
-    rounding = 4 * model.score_rounding(P)
-    stretch, slack = separation_rounding(model, p)
+    rounding = model.rounding(p)
+    z_lengths = np.linalg.norm(P - model.shift_, axis=1)
     parts = []
     for batch in model.batches(len(P)):
-        parts.append(
-            kernel.certified_radii(
-                model.sites_, model.scores(P[batch]), model.labels_, label[batch], s, p.dual_order,
-                rounding[batch], stretch, slack,
-            )
-        )  # fmt: skip
+        scores = model.scores(P[batch])
+        with PARALLEL_KERNELS:
+            part = kernel.certified_radii(
+                model.sites_, rounding.lengths, scores, model.labels_, label[batch], s, p.dual_order, rounding.rules,
+                z_lengths[batch],
+            )  # fmt: skip
+        parts.append(part)
         if progress is not None:
             progress(batch.stop - batch.start)
     lower, positive, negative = (np.concatenate(part) for part in zip(*parts, strict=True))
     return CertifiedRadii(lower, positive, negative, p, model.n_neighbors)
 
 
-def separation_rounding(model: NearestNeighbors, norm: Norm) -> tuple[float, float]:
-    """Factor and addend that carry a computed ``‖u_i − u_j‖_q`` above the true one.
-
-    The addend is the rounding of the sites, bounded in ℓ2 and carried to the dual norm (``‖v‖_1 ≤ √d ‖v‖_2``); the
-    factor ``1 + 4 (d + 4) u`` pays for the sum, its square root and the division.
-    """
-    d = model.n_features_in_
-    widen = np.sqrt(d) if norm.dual_order == 1 else 1.0
-    return 1 + 4 * (d + 4) * UNIT_ROUNDOFF, float(widen * model.site_rounding)
-
-
 def triplet_bounds(
     model: NearestNeighbors,
+    z: NDArray[np.float64],
     row: NDArray[np.float64],
     positives: NDArray[np.int64],
     negatives: NDArray[np.int64],
-    rounding: float,
     norm: Norm,
 ) -> NDArray[np.float64]:
-    """``max_i t_ij`` over `positives` for each of `negatives`, of one query with scores `row`.
+    """``max_i t_ij`` over `positives` for each of `negatives`, of one query `z` (d,) with scores `row`.
 
     A lower bound on the exact radius against that negative, whichever positives are given; `positives` come nearest
     first.
     """
-    stretch, slack = separation_rounding(model, norm)
+    rounding = model.rounding(norm)
     result: NDArray[np.float64] = kernel.largest_over_positives(
-        model.sites_, row, positives, negatives, norm.dual_order, rounding, stretch, slack
-    )
+        model.sites_, rounding.lengths, row, positives, negatives, norm.dual_order, rounding.rules,
+        float(np.linalg.norm(z - model.shift_)),
+    )  # fmt: skip
     return result
+
+
+def deciding_positive(
+    model: NearestNeighbors, row: NDArray[np.float64], positives: NDArray[np.int64], negative: int, norm: Norm
+) -> int:
+    """The positive whose triplet bound against `negative` is the largest, of one query with scores `row`."""
+    gaps = np.maximum(row[negative] - row[positives], 0.0)
+    separations = norm.dual_of(model.sites_[positives] - model.sites_[negative])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bounds = np.where(gaps > 0, gaps / (2 * separations), 0.0)
+    return int(positives[np.argmax(bounds)])

@@ -11,7 +11,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import ExactRadii
 
-METHODS = ("program",)
+METHODS = ("auto", "search", "program")
 
 
 def exact_radius(
@@ -21,9 +21,10 @@ def exact_radius(
     *,
     norm: float | str | Norm = 2,
     box: tuple[ArrayLike, ArrayLike] | Box | None = None,
-    method: str = "program",
-    solver: str = "clarabel",
-    accuracy: str = "accurate",
+    method: str = "auto",
+    solver: str | None = None,
+    accuracy: str | None = None,
+    n_jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> ExactRadii:
     """Exact radius of the 1-nearest-neighbour classifier at each query: the minimal adversarial perturbation.
@@ -48,12 +49,20 @@ def exact_radius(
         Norm in which perturbations are measured.
     box : pair (lower, upper) of numbers or (d,) arrays, optional
         Perturbed points have to stay inside; it has to contain every query.
-    method : {"program"}, default "program"
-        The road: ``"program"`` solves `formulations.MinimalPerturbation` for each negative that can matter.
-    solver : str, default "clarabel"
-        Profile name (``convexrml solvers`` lists them).  Never replaced by another.
-    accuracy : str, default "accurate"
-        Accuracy of the profile; it sets the relative width up to which an interval counts as exact.
+    method : {"auto", "search", "program"}, default "auto"
+        The road.  ``"search"``: a dual active-set method in numba behind bounds that drop nearly all negatives and
+        positives unseen (norm 2), or small linear programs to which half-spaces are added as they are violated (norms
+        1 and ∞, HiGHS).  ``"program"``: `formulations.MinimalPerturbation` in cvxpy for each negative that can matter.
+        ``"auto"``: ``"program"`` if a solver is named, else ``"search"``.
+    solver : str, optional
+        For ``"program"``: a profile's name (``convexrml solvers`` lists them; default ``"clarabel"``).  Never replaced
+        by another.
+    accuracy : str, optional
+        For ``"program"``: accuracy of the profile (default ``"accurate"``); it sets the relative width up to which an
+        interval counts as exact.  The search's is 1e-9.
+    n_jobs : int, optional
+        For ``"search"``: how many workers; as in scikit-learn None means 1 unless ``joblib.parallel_config`` says
+        otherwise, -1 means all processors.
     progress : callable, optional
         Called with the number of queries finished since the last call.
 
@@ -84,11 +93,22 @@ def exact_radius(
     require_inside(limits, points)
     if method not in METHODS:
         raise InvalidInputError(f"method: unknown road {method!r}; choose from {', '.join(METHODS)}")
+    if method == "search" and (solver is not None or accuracy is not None):
+        raise InvalidInputError('solver, accuracy: belong to method="program"; the search has neither')
+    by_program = method == "program" or (method == "auto" and solver is not None)
+    if by_program and n_jobs is not None:
+        raise InvalidInputError('n_jobs: belongs to method="search"; programs are solved one after the other')
     if model.n_neighbors != 1:
         raise UnsupportedError(
             f"n_neighbors: exact radii are computed for 1 neighbour; this classifier has {model.n_neighbors}. "
             "certified_radius (a lower bound) and attack_radius (an upper bound) take any odd number"
         )
-    from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
+    if by_program:
+        from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
 
-    return exact_radius_by_program(model, points, labels, p, limits, solver, accuracy, progress)
+        return exact_radius_by_program(
+            model, points, labels, p, limits, solver or "clarabel", accuracy or "accurate", progress
+        )
+    from convexrml.search import exact_radius_by_search
+
+    return exact_radius_by_search(model, points, labels, p, limits, n_jobs, progress)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexrml.errors import InvalidInputError
+from convexrml.kernels.vectors import products_of_rows
 from convexrml.validation import float_array
 
 
@@ -76,6 +77,11 @@ class MahalanobisMetric:
         return cls(d, matrix=symmetric)
 
     @property
+    def is_euclidean(self) -> bool:
+        """Whether the metric was given as the Euclidean one."""
+        return self.matrix is None and self.components is None
+
+    @property
     def mahalanobis_matrix(self) -> NDArray[np.float64]:
         """M of shape ``(d, d)``."""
         if self.matrix is not None:
@@ -99,10 +105,10 @@ class MahalanobisMetric:
     def sites(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Sites ``u_i = M x_i`` of shape ``(n, d)`` and offsets ``c_i = x_iᵀ M x_i`` of shape ``(n,)``."""
         if self.components is not None:
-            Y = X @ self.components.T
-            return np.ascontiguousarray(Y @ self.components), np.einsum("ij,ij->i", Y, Y)
+            Y = np.ascontiguousarray(X @ self.components.T)
+            return np.ascontiguousarray(Y @ self.components), products_of_rows(Y, Y)
         U = X if self.matrix is None else np.ascontiguousarray(X @ self.matrix)
-        return U, np.einsum("ij,ij->i", U, X)
+        return U, products_of_rows(U, X)
 
 
 def as_metric(metric: ArrayLike | MahalanobisMetric | None, n_features: int) -> MahalanobisMetric:
@@ -116,7 +122,7 @@ def as_metric(metric: ArrayLike | MahalanobisMetric | None, n_features: int) -> 
     if metric is None:
         return MahalanobisMetric.euclidean(n_features)
     if not isinstance(metric, MahalanobisMetric):
-        shape = np.shape(metric)
+        shape = float_array("metric", metric).shape
         square = len(shape) == 2 and shape[0] == shape[1]
         metric = (MahalanobisMetric.from_matrix if square else MahalanobisMetric.from_components)(metric)
     if metric.n_features != n_features:

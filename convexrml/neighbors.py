@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from convexrml.errors import InvalidInputError, NotFittedError
 from convexrml.kernels import scores as kernel
 from convexrml.metric import MahalanobisMetric, as_metric
+from convexrml.norms import Norm
+from convexrml.rounding import Rounding, rounding_of
+from convexrml.threads import PARALLEL_KERNELS
 from convexrml.validation import feature_matrix, label_vector, whole_number
 
 SCORE_BATCH_BYTES = 64 * 2**20  # scores of a batch of queries against all sites stay below this
-UNIT_ROUNDOFF = 2.0**-53
+_LARGEST_SCORE = 1e300
+_PRODUCTS_WORTH_THREADS = 10**7  # below, waking numba's threads can take longer than the work
 
 
 class NearestNeighbors:
@@ -30,7 +35,8 @@ class NearestNeighbors:
 
     **Tie rules.**  `predict` orders equally near training points by their index in the training set, and breaks a
     tied vote toward the smaller label, as scikit-learn does.  Robustness is judged the other way round: wherever a
-    radius is defined, a distance tie and a tied vote count against the true label (`mislabels`).
+    radius is defined, a distance tie and a tied vote count against the true label (`mislabels`).  Ties are those of the
+    scores as computed: a query within rounding of a boundary has radius 0.
 
     Parameters
     ----------
@@ -82,6 +88,10 @@ class NearestNeighbors:
         fitted = f", fitted on {self.sites_.shape}" if hasattr(self, "sites_") else ""
         return f"NearestNeighbors(n_neighbors={self.n_neighbors}, metric={metric}{fitted})"
 
+    def __sizeof__(self) -> int:
+        """Bytes held, so that a cluster's backend sees that a model is worth sending to a worker only once."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+
     def fit(self, X: ArrayLike, y: ArrayLike) -> NearestNeighbors:
         """Take the training set.
 
@@ -116,8 +126,10 @@ class NearestNeighbors:
         self.labels_ = np.ascontiguousarray(labels, dtype=np.int64)
         self.shift_ = np.partition(X_, (len(X_) - 1) // 2, axis=0)[(len(X_) - 1) // 2]
         self.sites_, self.offsets_ = _sites_of_distinct_rows(self.metric_, X_ - self.shift_)
-        self._extent = float(np.linalg.norm(X_ - self.shift_, axis=1).max())
         self._magnitude = self.metric_.magnitude
+        if not self.in_range(X_).all():
+            raise InvalidInputError("X: squared distances are too large for floats; rescale X or the metric")
+        self._lengths = np.linalg.norm(X_ - self.shift_, axis=1)
         return self
 
     def predict(self, Z: ArrayLike) -> NDArray[Any]:
@@ -169,29 +181,18 @@ class NearestNeighbors:
         """``score_i(z)`` for each query and training point: an ``(n, N)`` array, in units of squared distance."""
         return self._scores(self.require_queries(Z))
 
-    def score_rounding(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute a bound ε, for each query, on the rounding in any score near it: an ``(n,)`` array.
+    def rounding(self, norm: Norm) -> Rounding:
+        """Bounds on the rounding in this classifier's scores and distances between sites, for one norm."""
+        self._require_fitted()
+        d, summands = self.n_features_in_, self.metric_.summands
+        return rounding_of(self._lengths, d, summands, self._magnitude, norm.order)
 
-        For every training point i and every point p with ``‖p − m‖₂ ≤ ‖z − m‖₂ + 2 R``, where ``R = max ‖x_i − m‖₂``,
-
-            ``|fl(score_i(p)) − score_i(p)| ≤ ε(z) = γ_n α (R² + 2 R (‖z − m‖₂ + 2 R))``,
-
-        ``γ_n = n u / (1 − n u)`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 3), ``u =
-        2⁻⁵³``, ``n = 2 d + (length of the sums in M x) + 16``.  The bracket dominates ``|x_i|ᵀ|M||x_i| + 2
-        |x_i|ᵀ|M||p|`` with ``α = ‖ |M| ‖₂``; forming the sites, the offsets and the scores are each within their sums.
-        """
-        reach = np.linalg.norm(Z - self.shift_, axis=1) + 2 * self._extent
-        return self._gamma * self._magnitude * (self._extent**2 + 2 * self._extent * reach)
-
-    @property
-    def site_rounding(self) -> float:
-        """A bound on ``‖fl(u_i − u_j) − (u_i − u_j)‖₂`` for all pairs: ``2 γ_n α R`` (see `score_rounding`)."""
-        return 2 * self._gamma * self._magnitude * self._extent
-
-    @property
-    def _gamma(self) -> float:
-        n = 2 * self.n_features_in_ + self.metric_.summands + 16
-        return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
+    def in_range(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each point (last axis) is finite and so near that its squared distances are floats."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            reach = np.abs(points - self.shift_).max(axis=-1) * math.sqrt(self.n_features_in_)
+            within: NDArray[np.bool_] = max(1.0, self._magnitude) * reach**2 < _LARGEST_SCORE
+        return within
 
     def encode(self, y: ArrayLike, n_points: int) -> NDArray[np.int64]:
         """Index into `classes_` of each label.
@@ -220,7 +221,12 @@ class NearestNeighbors:
     def require_queries(self, Z: ArrayLike) -> NDArray[np.float64]:
         """Read queries as an ``(n, d)`` float64 array that fits the training set."""
         self._require_fitted()
-        return feature_matrix("Z", Z, self.n_features_in_)
+        points = feature_matrix("Z", Z, self.n_features_in_)
+        if not self.in_range(points).all():
+            raise InvalidInputError(
+                "Z: is too far from the training points: squared distances are too large for floats"
+            )
+        return points
 
     def batches(self, n_queries: int) -> list[slice]:
         """Slices of queries whose scores against all sites fit in memory together."""
@@ -228,7 +234,12 @@ class NearestNeighbors:
         return [slice(start, min(start + size, n_queries)) for start in range(0, n_queries, size)]
 
     def _scores(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = kernel.scores(self.sites_, self.offsets_, Z - self.shift_)
+        result: NDArray[np.float64]
+        if len(Z) * self.sites_.size < _PRODUCTS_WORTH_THREADS:
+            result = kernel.scores_on_one_thread(self.sites_, self.offsets_, Z - self.shift_)
+        else:
+            with PARALLEL_KERNELS:
+                result = kernel.scores(self.sites_, self.offsets_, Z - self.shift_)
         return result
 
     def _votes(self, neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -247,6 +258,8 @@ def _sites_of_distinct_rows(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sites and offsets, the same bits for the same row: a BLAS product may round equal rows differently."""
     rows = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0
+    if metric.is_euclidean:
+        return metric.sites(rows)
     keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     if len(first) == len(rows):

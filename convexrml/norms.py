@@ -59,9 +59,10 @@ def as_norm(norm: float | str | Norm) -> Norm:
     InvalidInputError
         If it is anything else.
     """
+    order: float | None
     if isinstance(norm, Norm):
-        return norm
-    if isinstance(norm, str):
+        order = norm.order
+    elif isinstance(norm, str):
         order = _NAMES.get(norm.strip().lower())
     elif isinstance(norm, (int, float, np.integer, np.floating)) and not isinstance(norm, bool):
         order = float(norm)
@@ -85,9 +86,10 @@ class Box:
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
 
-    def contains(self, points: NDArray[np.float64]) -> Any:
+    def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each point (last axis) lies in the box; exact comparisons, no tolerance."""
-        return np.all((self.lower <= points) & (points <= self.upper), axis=-1)
+        inside: NDArray[np.bool_] = np.all((self.lower <= points) & (points <= self.upper), axis=-1)
+        return inside
 
     def clip(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """The nearest point of the box to each point, in every ℓ_p norm at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,10 @@ class ExactRadii:
     solves : (n,) integer array
         Programs solved for the query.
     tolerance : float
-        Relative width up to which an interval counts as EXACT: the solver profile's.
+        Relative width up to which an interval counts as EXACT: the solver profile's plus 1e-9, or the search's 1e-9.
+        (Radii so small that rounding in the classifier's own scores is larger count as EXACT within that rounding.)
     solver : str
+        The profile's name, or ``"search"``.
     norm : Norm
     box : Box or None
     notes : tuple of str
@@ -122,6 +125,38 @@ class ExactRadii:
     def radius(self) -> NDArray[np.float64]:
         """The radius where it is known, NaN where only an interval is."""
         known = np.array([status is not RadiusStatus.INTERVAL for status in self.status], dtype=bool)
-        unreachable = np.isinf(self.lower)
-        middle = np.where(unreachable, np.inf, self.lower + (np.where(unreachable, 0, self.upper) - self.lower) / 2)
+        middle = self.lower.copy()  # inf where nothing can be reached
+        closed = np.isfinite(self.upper)
+        middle[closed] += (self.upper[closed] - self.lower[closed]) / 2
         return np.where(known, middle, np.nan)
+
+
+def selected(radii: ExactRadii, at: NDArray[np.int64]) -> ExactRadii:
+    """The entries of a record with the given numbers, in that order."""
+    return dataclasses.replace(
+        radii,
+        lower=radii.lower[at],
+        upper=radii.upper[at],
+        perturbation=radii.perturbation[at],
+        status=radii.status[at],
+        negative=radii.negative[at],
+        positives=tuple(radii.positives[a] for a in at),
+        multipliers=tuple(radii.multipliers[a] for a in at),
+        solves=radii.solves[at],
+    )
+
+
+def joined(parts: Sequence[ExactRadii]) -> ExactRadii:
+    """The entries of several records of the same kind, one after the other."""
+    return dataclasses.replace(
+        parts[0],
+        lower=np.concatenate([part.lower for part in parts]),
+        upper=np.concatenate([part.upper for part in parts]),
+        perturbation=np.concatenate([part.perturbation for part in parts]),
+        status=np.concatenate([part.status for part in parts]),
+        negative=np.concatenate([part.negative for part in parts]),
+        positives=tuple(entry for part in parts for entry in part.positives),
+        multipliers=tuple(entry for part in parts for entry in part.multipliers),
+        solves=np.concatenate([part.solves for part in parts]),
+        notes=tuple(note for part in parts for note in part.notes),
+    )

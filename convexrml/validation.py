@@ -17,14 +17,14 @@ def float_array(name: str, values: ArrayLike, *, finite: bool = True) -> NDArray
         values = values.toarray()
     try:
         array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            if array.dtype.kind == "c":
-                raise InvalidInputError(f"{name}: has complex numbers; real numbers are needed")
+        if array.dtype.kind == "O" and all(isinstance(value, numbers.Real) for value in array.ravel()):
             array = array.astype(np.float64)
+        if array.dtype.kind not in "fiub":
+            raise InvalidInputError(f"{name}: needs real numbers; found dtype {array.dtype}")
         array = np.asarray(array, dtype=np.float64, order="C")
+    except InvalidInputError:
+        raise
     except (TypeError, ValueError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
         raise InvalidInputError(f"{name}: is not an array of numbers ({error})") from error
     bad = ~np.isfinite(array) if finite else np.isnan(array)
     if bad.any():
@@ -50,7 +50,12 @@ def feature_matrix(name: str, values: ArrayLike, n_features: int | None = None) 
 
 def label_vector(name: str, values: ArrayLike, n_points: int) -> NDArray[Any]:
     """Read one label (number or string) for each of `n_points` points."""
-    labels = np.asarray(values)
+    try:
+        labels = np.asarray(values)
+        if labels.dtype.kind in "US" and not isinstance(values, np.ndarray):
+            labels = np.asarray(values, dtype=object)  # numpy would make texts of numbers in silence
+    except ValueError as error:
+        raise InvalidInputError(f"{name}: is not a list of labels ({error})") from error
     if labels.ndim != 1 or len(labels) != n_points:
         raise InvalidInputError(f"{name}: needs one label for each of the {n_points} points; found {labels.shape}")
     if labels.dtype.kind == "O":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrml.neighbors import UNIT_ROUNDOFF, NearestNeighbors
+from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
+from convexrml.rounding import UNIT_ROUNDOFF
 
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3]])
 
@@ -28,6 +29,9 @@ def first_mislabelled(
     The classifier is asked about ``z + δ`` as floating point computes it, so that a caller who adds δ to z asks about
     the same point.  None if there is no such point.
     """
+    points = points[model.in_range(points)]
+    if len(points) == 0:
+        return None
     deltas = (points if box is None else box.clip(points)) - z
     candidates = z + deltas
     good = model.mislabels(candidates, np.full(len(candidates), label))
@@ -51,6 +55,6 @@ def nudged(
     more than rounding makes necessary.
     """
     boundary = z + perturbation
-    if not np.isfinite(boundary).all():
-        return None
-    return first_mislabelled(model, z, label, boundary + _NUDGES[:, None] * (inner - boundary), box)
+    with np.errstate(over="ignore", invalid="ignore"):  # what a solver returns may be anything
+        way = boundary + _NUDGES[:, None] * (inner - boundary)
+    return first_mislabelled(model, z, label, way, box)

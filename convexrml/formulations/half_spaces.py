@@ -8,11 +8,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrml.bounds import separation_rounding, triplet_bounds
+from convexrml.bounds import triplet_bounds
 from convexrml.errors import InvalidInputError
-from convexrml.neighbors import UNIT_ROUNDOFF, NearestNeighbors
+from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
+from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.validation import whole_number
+
+_VANISHING = 2.0**-256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,10 +40,12 @@ class HalfSpaces:
         The triplet bound ``max_i t_ij``, a lower bound on the least ``‖δ‖``.
     unit : float
         A power of two near that bound: the length in which programs count.
-    rounding : float
+    rounding : (n₊,) array
         What a computed b_i may be off, two scores of z and two of a witness together.
-    stretch, slack : float
-        Carry a computed dual norm of ``Σ_i λ_i (u_i − u_j)`` above the true one: see `separation_rounding`.
+    slack : (n₊,) array
+        What the rounding of the sites may add to ``‖u_i − u_j‖_q``.
+    stretch : float
+        Carries a computed dual norm above the true one.
     """
 
     sites: NDArray[np.float64]
@@ -51,9 +56,9 @@ class HalfSpaces:
     norm: Norm
     bound: float
     unit: float
-    rounding: float
+    rounding: NDArray[np.float64]
+    slack: NDArray[np.float64]
     stretch: float
-    slack: float
 
     def combine(self, lam: NDArray[np.float64]) -> NDArray[np.float64]:
         """``Σ_i λ_i (u_i − u_j)``."""
@@ -77,40 +82,43 @@ class HalfSpaces:
         ----------
         lam : (n₊,) array
         mu, nu : (d,) arrays, optional
-            Zero where omitted.  Negative and NaN multipliers count as 0.
+            Zero where omitted.  Negative and NaN multipliers, and those of sides that are not there, count as 0.
 
         Returns
         -------
         float
             0 if the multipliers prove nothing; inf if they prove the set empty.
         """
-        lam, mu, nu = (_nonnegative(m, size) for m, size in ((lam, len(self.gaps)), (mu, self.dim), (nu, self.dim)))
+        lam, mu, nu = _usable(
+            (lam, np.ones(len(self.gaps), dtype=bool)),
+            (mu, np.isfinite(self.room_upper)),
+            (nu, np.isfinite(self.room_lower)),
+        )
         gamma = 4 * (len(lam) + 2 * self.dim + 8) * UNIT_ROUNDOFF
         terms = np.concatenate([self.gaps * lam, _product(self.room_upper, mu), -_product(self.room_lower, nu)])
-        numerator = -terms.sum() - gamma * np.abs(terms).sum() - self.rounding * lam.sum()
+        numerator = -terms.sum() - gamma * np.abs(terms).sum() - self.rounding @ lam
         if not numerator > 0:
             return 0.0
         w = self.combine(lam) + mu - nu
         magnitudes = lam @ np.abs(self.sites) + lam.sum() * np.abs(self.site) + mu + nu
-        norm_w = self.stretch * self.norm.dual_of(w) + self.slack * lam.sum() + gamma * self.norm.dual_of(magnitudes)
+        norm_w = self.stretch * self.norm.dual_of(w) + self.slack @ lam + gamma * self.norm.dual_of(magnitudes)
         return float(numerator / norm_w) if norm_w > 0 else math.inf
 
     def proves_empty(self, lam: NDArray[np.float64]) -> bool:
         """Whether multipliers prove that no δ in the box satisfies all half-spaces.
 
-        ``min over the box of Σ_i λ_i (⟨u_i − u_j, δ⟩ − b_i) > 0``; the minimum over a box is taken coordinate by
-        coordinate, so the multipliers of its sides need not be known.
+        ``min over the box of Σ_i λ_i (⟨u_i − u_j, δ⟩ − b_i) > 0``.  The minimum over a box is taken coordinate by
+        coordinate, so the multipliers of its sides need not be known.  Each entry of ``w = Σ_i λ_i (u_i − u_j)`` may be
+        off by e; as ``room_lower ≤ 0 ≤ room_upper``, its part of the minimum is at least ``min(0, (w − e) room_upper,
+        (w + e) room_lower)``.
         """
-        lam = _nonnegative(lam, len(self.gaps))
+        (lam,) = _usable((lam, np.ones(len(self.gaps), dtype=bool)))
         gamma = 4 * (len(lam) + 2 * self.dim + 8) * UNIT_ROUNDOFF
         w = self.combine(lam)
-        least = np.minimum(_product(w, self.room_lower), _product(w, self.room_upper))
-        if not np.isfinite(least).all():
-            return False
-        reach = np.maximum(np.abs(self.room_lower), np.abs(self.room_upper))
-        magnitudes = lam @ np.abs(self.sites) + lam.sum() * np.abs(self.site)
-        off = _product(gamma * magnitudes + self.slack * lam.sum(), reach).sum() + gamma * np.abs(self.gaps * lam).sum()
-        return bool(least.sum() - self.gaps @ lam - off - self.rounding * lam.sum() > 0)
+        e = gamma * (lam @ np.abs(self.sites) + lam.sum() * np.abs(self.site)) + self.slack @ lam
+        parts = np.minimum(_product(w - e, self.room_upper), _product(w + e, self.room_lower))
+        terms = np.concatenate([np.minimum(parts, 0.0), -self.gaps * lam])
+        return bool(terms.sum() - gamma * np.abs(terms).sum() - self.rounding @ lam > 0)
 
     @property
     def dim(self) -> int:
@@ -130,10 +138,12 @@ def half_spaces(
     """The half-spaces of query `z` (d,) against training point `negative`; `row` (N,) are z's scores where known."""
     row = model.scores(z[None])[0] if row is None else row
     gaps = (row[positives] - row[negative]) / 2
-    rounding = 4 * float(model.score_rounding(z[None])[0])
     nearest_first = positives[np.argsort(gaps, kind="stable")]
-    bound = float(triplet_bounds(model, row, nearest_first, np.array([negative]), rounding, norm)[0])
-    stretch, slack = separation_rounding(model, norm)
+    bound = float(triplet_bounds(model, z, row, nearest_first, np.array([negative]), norm)[0])
+    rounding, z_length, reach = model.rounding(norm), float(np.linalg.norm(z - model.shift_)), 0.0
+    if box is not None:
+        farthest = float(np.linalg.norm(np.maximum(box.upper - z, z - box.lower)))
+        reach = z_length + farthest if math.isfinite(farthest) else 0.0
     return HalfSpaces(
         sites=model.sites_[positives],
         site=model.sites_[negative],
@@ -143,9 +153,9 @@ def half_spaces(
         norm=norm,
         bound=bound,
         unit=power_of_two(bound, float(np.abs(z - model.shift_).max())),
-        rounding=rounding / 2,
-        stretch=stretch,
-        slack=slack,
+        rounding=rounding.gap(positives, negative, z_length, reach) / 2,
+        slack=rounding.separation(positives, negative),
+        stretch=rounding.stretch,
     )
 
 
@@ -167,13 +177,21 @@ def require_negative(model: NearestNeighbors, negative: object, label: int) -> i
 
 def power_of_two(*candidates: float) -> float:
     """The power of two nearest to the first candidate that is positive and finite; dividing by it is exact."""
-    return next((2.0 ** round(math.log2(c)) for c in candidates if 0 < c < math.inf), 1.0)
+    return next((math.ldexp(1.0, min(round(math.log2(c)), 1023)) for c in candidates if 0 < c < math.inf), 1.0)
 
 
-def _nonnegative(multipliers: NDArray[np.float64] | None, size: int) -> NDArray[np.float64]:
-    if multipliers is None:
-        return np.zeros(size)
-    return np.maximum(np.nan_to_num(multipliers, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+def _usable(*given: tuple[NDArray[np.float64] | None, NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
+    """Multipliers as they may be used: none negative, NaN or infinite, none where its row is not there.
+
+    They are scaled so that the largest is near 1, which changes no bound, and the vanishing ones are dropped, so that
+    no product of theirs underflows, where rounding would not be relative.
+    """
+    usable = [
+        np.zeros(len(there)) if m is None else np.where(there & (m > 0) & (m < np.inf), m, 0.0) for m, there in given
+    ]
+    exponent = -math.frexp(max(float(m.max(initial=0.0)) for m in usable))[1]
+    scaled = [np.ldexp(m, exponent) for m in usable]
+    return [np.where(m < _VANISHING, 0.0, m) for m in scaled]
 
 
 def _product(values: NDArray[np.float64], multipliers: NDArray[np.float64]) -> NDArray[np.float64]:

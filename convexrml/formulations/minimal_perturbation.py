@@ -102,6 +102,7 @@ class MinimalPerturbation:
         self.norm = as_norm(norm)
         self.label = int(model.encode(np.asarray([y]), 1)[0])
         self.box = as_box(box, model.n_features_in_)
+        self.negative = require_negative(model, negative, self.label)
         self.positives = np.flatnonzero(model.labels_ == self.label)
         d, n = model.n_features_in_, len(self.positives)
 
@@ -117,7 +118,7 @@ class MinimalPerturbation:
             self.constraints[name] = side.sign * eta[side.features] <= side.room
         size = cp.sum_squares(eta) / 2 if self.norm.order == 2 else cp.norm(eta, self.norm.order)
         self.perturbation = self.length * eta
-        self.pose(z, negative)
+        self.pose(z)
         self.problem = cp.Problem(cp.Minimize(size), list(self.constraints.values()))
 
     def pose(

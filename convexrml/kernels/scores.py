@@ -3,20 +3,67 @@
 import numpy as np
 from numba import njit, prange
 
-from convexrml.kernels.vectors import dot
+_SITES_PER_BLOCK = 256
 
-_SITES_PER_BLOCK = 64
+
+@njit(cache=True, nogil=True)
+def _block_of_scores(columns, first, offsets, start, stop, points, result):
+    """Scores of the sites ``start:stop``, which are the columns from `first` on, for all points.
+
+    The innermost loop runs over sites: one feature after the other is added to all of them, in vector registers, and
+    each score is still one sum in the order of the features (four are added at once to spare traffic).
+    """
+    d, width = columns.shape[0], stop - start
+    total, c = np.empty(width), offsets[start:stop]
+    last = first + width
+    for a in range(points.shape[0]):
+        p, out = points[a], result[a, start:stop]
+        total[:] = 0.0
+        f = 0
+        while f + 4 <= d:
+            p0, p1, p2, p3 = p[f], p[f + 1], p[f + 2], p[f + 3]
+            u0, u1 = columns[f, first:last], columns[f + 1, first:last]
+            u2, u3 = columns[f + 2, first:last], columns[f + 3, first:last]
+            for i in range(width):
+                total[i] = (((total[i] + p0 * u0[i]) + p1 * u1[i]) + p2 * u2[i]) + p3 * u3[i]
+            f += 4
+        while f < d:
+            p0, u0 = p[f], columns[f, first:last]
+            for i in range(width):
+                total[i] += p0 * u0[i]
+            f += 1
+        for i in range(width):
+            out[i] = c[i] - 2.0 * total[i]
+
+
+@njit(cache=True, nogil=True)
+def scores_into(columns, offsets, points, result):
+    """`scores`, bit for bit, on one thread, from sites kept as columns ``(d, N)``, into an array already there."""
+    N = columns.shape[1]
+    for start in range(0, N, _SITES_PER_BLOCK):
+        _block_of_scores(columns, start, offsets, start, min(N, start + _SITES_PER_BLOCK), points, result)
+
+
+@njit(cache=True, nogil=True)
+def scores_on_one_thread(sites, offsets, points):
+    """`scores`, bit for bit, on one thread."""
+    N = sites.shape[0]
+    result = np.empty((points.shape[0], N))
+    for start in range(0, N, _SITES_PER_BLOCK):
+        stop = min(N, start + _SITES_PER_BLOCK)
+        _block_of_scores(np.ascontiguousarray(sites[start:stop].T), 0, offsets, start, stop, points, result)
+    return result
 
 
 @njit(parallel=True, cache=True)
 def scores(sites, offsets, points):
     """``score_i(p) = c_i − 2⟨u_i, p⟩`` for all points ``(n, d)`` and sites ``(N, d)``: an ``(n, N)`` array."""
-    n, N = points.shape[0], sites.shape[0]
-    result = np.empty((n, N))
-    for block in prange((N + _SITES_PER_BLOCK - 1) // _SITES_PER_BLOCK):  # a block of sites stays in cache
-        for a in range(n):
-            for i in range(block * _SITES_PER_BLOCK, min(N, (block + 1) * _SITES_PER_BLOCK)):
-                result[a, i] = offsets[i] - 2.0 * dot(sites[i], points[a])
+    N = sites.shape[0]
+    result = np.empty((points.shape[0], N))
+    for block in prange((N + _SITES_PER_BLOCK - 1) // _SITES_PER_BLOCK):
+        start, stop = block * _SITES_PER_BLOCK, min(N, (block + 1) * _SITES_PER_BLOCK)
+        columns = np.ascontiguousarray(sites[start:stop].T)
+        _block_of_scores(columns, 0, offsets, start, stop, points, result)
     return result
 
 
@@ -25,7 +72,7 @@ def _precedes(score, tie, other_score, other_tie):
     return score < other_score or (score == other_score and tie < other_tie)
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True, nogil=True)
 def nearest(point_scores, labels, last_label, k):
     """The k sites of least score for each row, in order.
 
@@ -34,7 +81,7 @@ def nearest(point_scores, labels, last_label, k):
     """
     n, N = point_scores.shape
     result = np.empty((n, k), dtype=np.int64)
-    for a in prange(n):
+    for a in range(n):
         count = 0
         for i in range(N):
             score, tie = point_scores[a, i], labels[i] == last_label[a]

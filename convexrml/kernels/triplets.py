@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
+from convexrml.kernels.rounding import gap_rounding, widened
 from convexrml.kernels.vectors import distance
 
 
@@ -36,13 +37,22 @@ def insert_least(values, firsts, seconds, count, value, first, second):
     return count
 
 
+@njit(cache=True, nogil=True)
+def pair_bound(sites, lengths, row, i, j, dual_order, rules, z_length, reach):
+    """Triplet bound of the positive i and the negative j, all rounding subtracted."""
+    gap = row[j] - row[i] - gap_rounding(rules, lengths[i], lengths[j], z_length, reach)
+    if gap <= 0.0:
+        return 0.0
+    return triplet_bound(gap, widened(rules, lengths[i], lengths[j], distance(sites[i], sites[j], dual_order)))
+
+
 @njit(parallel=True, cache=True)
-def certified_radii(sites, point_scores, labels, own_label, s, dual_order, rounding, stretch, slack):
+def certified_radii(sites, lengths, point_scores, labels, own_label, s, dual_order, rules, z_lengths):
     """Certified radius of each query: the s-th smallest over negatives j of the s-th largest over positives i of t_ij.
 
-    ``t_ij = max(0, score_j − score_i − rounding) / (2 (stretch ‖u_i − u_j‖ + slack))``.  Negatives are visited from
-    the nearest on; a negative is left as soon as s of its triplet bounds reach the s-th smallest value so far.
-    Returns the radii and, for each, the positive and the negative of the deciding triplet (−1 where there is none).
+    t_ij as `pair_bound` has it.  Negatives are visited from the nearest on; a negative is left as soon as s of its
+    triplet bounds reach the s-th smallest value so far. Returns the radii and, for each, the positive and the negative
+    of the deciding triplet (−1 where there is none).
     """
     n, N = point_scores.shape
     radii = np.full(n, np.inf)
@@ -61,10 +71,9 @@ def certified_radii(sites, point_scores, labels, own_label, s, dual_order, round
                 break
             count = 0
             for i in positives:
-                gap = row[j] - row[i] - rounding[a]
-                if gap <= 0.0:
+                if row[j] <= row[i]:
                     break  # positives come nearest first: all later gaps are smaller
-                t = triplet_bound(gap, stretch * distance(sites[i], sites[j], dual_order) + slack)
+                t = pair_bound(sites, lengths, row, i, j, dual_order, rules, z_lengths[a], 0.0)
                 count = insert_least(minus_t, t_i, t_j, count, -t, i, j)
                 if count == s and found == s and -minus_t[s - 1] >= least[s - 1]:
                     break
@@ -77,17 +86,15 @@ def certified_radii(sites, point_scores, labels, own_label, s, dual_order, round
     return radii, positive, negative
 
 
-@njit(parallel=True, cache=True)
-def largest_over_positives(sites, row, positives, negatives, dual_order, rounding, stretch, slack):
+@njit(cache=True, nogil=True)
+def largest_over_positives(sites, lengths, row, positives, negatives, dual_order, rules, z_length):
     """``max_i t_ij`` over the given positives (nearest first) for each of the given negatives of one query."""
     n = negatives.shape[0]
     result = np.zeros(n)
-    for b in prange(n):
+    for b in range(n):
         j = negatives[b]
         for i in positives:
-            gap = row[j] - row[i] - rounding
-            if gap <= 0.0:
+            if row[j] <= row[i]:
                 break
-            bound = triplet_bound(gap, stretch * distance(sites[i], sites[j], dual_order) + slack)
-            result[b] = max(result[b], bound)
+            result[b] = max(result[b], pair_bound(sites, lengths, row, i, j, dual_order, rules, z_length, 0.0))
     return result

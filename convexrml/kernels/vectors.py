@@ -54,3 +54,12 @@ def distance(u, v, order):
         a0 = max(a0, abs(u[f] - v[f]))
         f += 1
     return a0
+
+
+@njit(cache=True)
+def products_of_rows(U, X):
+    """``⟨u_i, x_i⟩`` for each row: equal rows give equal bits."""
+    result = np.empty(U.shape[0])
+    for i in range(U.shape[0]):
+        result[i] = dot(U[i], X[i])
+    return result

@@ -1,0 +1,192 @@
+"""Exact 1-NN radii at scale: batches for the numba search (ℓ2) or the lazy linear programs (ℓ1, ℓ∞), in parallel."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.kernels import search as kernel
+from convexrml.kernels.rounding import UNIT
+from convexrml.neighbors import NearestNeighbors
+from convexrml.norms import Box, Norm
+from convexrml.results import ExactRadii, RadiusStatus, joined, selected
+from convexrml.rounding import UNIT_ROUNDOFF, Rounding
+from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
+
+_QUERIES_PER_TASK = 512
+_TASKS_PER_WORKER = 4
+_L2 = Norm(2.0)
+_OUTCOMES = {kernel.MISLABELLED: RadiusStatus.MISCLASSIFIED, kernel.NO_NEGATIVE: RadiusStatus.UNREACHABLE}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroupedSites:
+    """A training set as the search kernel reads it: grouped by label, by rows and by columns.
+
+    Attributes
+    ----------
+    order : (N,) integer array
+        Index in the training set of each row here.
+    sites : (N, d) array
+    columns : (d, N) array
+        The same, transposed.
+    offsets, squares : (N,) arrays
+        Offsets, and ``‖u_i‖²``.
+    rounding : Rounding
+        In ℓ2, its lengths in this order.
+    points : (N, d) array
+        Training points.
+    class_start : (n_classes + 1,) integer array
+    shift : (d,) array
+    euclidean : bool
+    """
+
+    order: NDArray[np.int64]
+    sites: NDArray[np.float64]
+    columns: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    rounding: Rounding
+    points: NDArray[np.float64]
+    class_start: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    euclidean: bool
+
+    def __sizeof__(self) -> int:
+        """Bytes held, so that a cluster's backend sees that this is worth sending to a worker only once."""
+        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+
+def grouped_sites(model: NearestNeighbors) -> GroupedSites:
+    """Group a fitted model's training set by label."""
+    order = np.argsort(model.labels_, kind="stable")
+    sites = np.ascontiguousarray(model.sites_[order])
+    rounding = model.rounding(_L2)
+    return GroupedSites(
+        order=order,
+        sites=sites,
+        columns=np.ascontiguousarray(sites.T),
+        offsets=model.offsets_[order],
+        squares=np.einsum("ij,ij->i", sites, sites),
+        rounding=dataclasses.replace(rounding, lengths=rounding.lengths[order]),
+        points=np.ascontiguousarray(model.training_points_[order]),
+        class_start=np.concatenate([[0], np.cumsum(np.bincount(model.labels_, minlength=len(model.classes_)))]),
+        shift=model.shift_,
+        euclidean=model.metric_.is_euclidean,
+    )
+
+
+def exact_radius_by_search(
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    y: NDArray[np.int64],
+    norm: Norm,
+    box: Box | None,
+    n_jobs: int | None,
+    progress: Callable[[int], object] | None,
+) -> ExactRadii:
+    """Exact radii of 1-NN, the arguments checked already; `y` are encoded labels.  See `exact_radius`.
+
+    Queries are split into tasks for joblib.  Kernels and HiGHS release Python's lock, so threads are preferred;
+    whatever ``joblib.parallel_config`` asks for comes first.
+    """
+    by_label = np.argsort(y, kind="stable")  # programs of one label share their preparation
+    size = max(1, min(_QUERIES_PER_TASK, math.ceil(len(Z) / (_TASKS_PER_WORKER * joblib.effective_n_jobs(n_jobs)))))
+    batches = [by_label[start : start + size] for start in range(0, len(Z), size)]
+    if norm.order == 2:
+        data = grouped_sites(model)
+        tasks = [joblib.delayed(_search)(data, _prepared(model, data, Z[at], y[at], box)) for at in batches]
+    else:
+        from convexrml.lazy_lp import exact_radius_by_lazy_lp
+
+        tasks = [joblib.delayed(exact_radius_by_lazy_lp)(model, Z[at], y[at], norm, box) for at in batches]
+    parts = []
+    for part in joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks):
+        parts.append(part)
+        if progress is not None:
+            progress(len(part))
+    return selected(joined(parts), np.argsort(by_label))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Queries:
+    """A batch of queries with all that the kernel wants to know of them."""
+
+    Z: NDArray[np.float64]
+    label: NDArray[np.int64]
+    centred: NDArray[np.float64]
+    images: NDArray[np.float64]
+    spread_rounding: NDArray[np.float64]
+    box: Box | None
+
+
+def _prepared(
+    model: NearestNeighbors, data: GroupedSites, Z: NDArray[np.float64], label: NDArray[np.int64], box: Box | None
+) -> _Queries:
+    centred = Z - model.shift_
+    z_lengths, longest = np.linalg.norm(centred, axis=1), data.rounding.lengths.max()
+    images, spread_rounding = centred, 4 * data.rounding.rules[UNIT] * (longest + z_lengths) ** 2
+    if not data.euclidean:
+        images = np.ascontiguousarray(model.metric_.sites(centred)[0])
+        # ‖u_i − Mz‖² is summed from three products, each within 4 (d + 8) u of the square of the largest length
+        largest = np.sqrt(data.squares.max()) + np.linalg.norm(images, axis=1)
+        spread_rounding = 16 * (Z.shape[1] + 8) * UNIT_ROUNDOFF * largest**2
+    return _Queries(Z, label, centred, images, spread_rounding, box)
+
+
+def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
+    """One task: the kernel on a batch of queries, and what it found as a record."""
+    n, d = queries.Z.shape
+    box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
+    box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
+    lower, value = np.empty(n), np.empty(n)
+    steps, witnesses = np.full((n, d), np.nan), np.full((n, d), np.nan)
+    negative, support_size, programs = (np.empty(n, dtype=np.int64) for _ in range(3))
+    support, multipliers = np.empty((n, d + 1), dtype=np.int64), np.empty((n, d + 1))
+    outcome = kernel.exact_radii(
+        data.sites, data.columns, data.offsets, data.squares, data.rounding.lengths, data.points, data.class_start,
+        data.shift, data.euclidean, queries.Z, queries.centred, queries.images, queries.label, box_lower, box_upper,
+        queries.box is not None, data.rounding.rules, queries.spread_rounding,
+        lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
+    )  # fmt: skip
+    witnesses[outcome == kernel.MISLABELLED] = 0.0
+    upper = _witnessed_norms(queries.Z, witnesses)
+    if queries.box is not None:
+        beyond = lower > _L2.of(np.maximum(queries.box.upper - queries.Z, queries.Z - queries.box.lower)) * (1 + 1e-9)
+        lower[beyond & (outcome == kernel.UNREACHED)] = np.inf
+    supports = [s[:size] for s, size in zip(support, support_size, strict=True)]
+    status = np.empty(n, dtype=object)
+    for a, out in enumerate(outcome):
+        blur = 0.0
+        if upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:  # rare: near 0 rounding may be all there is
+            z_length = float(np.linalg.norm(queries.centred[a]))
+            blur = boundary_rounding(data.sites, data.rounding, z_length, int(negative[a]), supports[a], _L2)
+        status[a] = _OUTCOMES.get(int(out)) or status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
+    weights = [m[: len(s)] / (m[: len(s)].sum() or 1.0) for m, s in zip(multipliers, supports, strict=True)]
+    return ExactRadii(
+        lower=lower,
+        upper=upper,
+        perturbation=witnesses,
+        status=status,
+        negative=np.where(negative >= 0, data.order[negative], -1),
+        positives=tuple(data.order[s] for s in supports),
+        multipliers=tuple(weights),
+        solves=programs,
+        tolerance=ROUNDING_WIDTH,
+        solver="search",
+        norm=_L2,
+        box=queries.box,
+    )
+
+
+def _witnessed_norms(Z: NDArray[np.float64], perturbation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`witness.witnessed_norm` for many queries; inf where there is no perturbation."""
+    moved = (Z + perturbation) - Z
+    length = np.maximum(_L2.of(perturbation), _L2.of(moved)) * (1 + 4 * (Z.shape[1] + 4) * UNIT_ROUNDOFF)
+    return np.where(np.isnan(length), np.inf, length)

@@ -1,0 +1,305 @@
+"""Certify a classifier on a data set: closed-form and exact radii of its test points, and the judge on a sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import convexrml
+from convexrml import profiles
+from convexrml.attacks import attack_radius
+from convexrml.bounds import certified_radius
+from convexrml.errors import InvalidInputError
+from convexrml.exact import exact_radius
+from convexrml.metric import MahalanobisMetric
+from convexrml.neighbors import NearestNeighbors
+from convexrml.norms import Norm, as_box, as_norm
+from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus, selected
+from convexrml.study.data import DataSet
+from convexrml.validation import whole_number
+
+if TYPE_CHECKING:
+    from convexrml.verdicts import CrossCheckReport
+
+Progress = Callable[[str, int, int], object]
+
+POSITIVE_MULTIPLIER = 1e-6  # an interior-point method leaves every multiplier positive; the rest weighs nothing
+RADII_OF_MEDIAN = (0.5, 1.0, 1.5)
+_DEPENDENCIES = ("numpy", "scipy", "numba", "scikit-learn", "cvxpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is to be certified, and how.
+
+    Attributes
+    ----------
+    n_neighbors : int
+    norm : {"1", "2", "inf"}
+    box : (float, float) or None
+        Lower and upper side, the same for every feature, in the units that the classifier sees.
+    clip : bool
+        Whether test points outside the box are clipped into it.
+    radii : tuple of float or None
+        Radii at which errors are stated; None picks 0.5, 1 and 1.5 times the median certified radius of the
+        correctly classified points.
+    exact : int or None
+        How many test points, evenly spaced, get an exact radius (by the search); None is all.
+    check : int or None
+        How many of these, evenly spaced, the judge looks at: there the explicit programs are solved as well, and an
+        attack is run; None is all.
+    solvers : tuple of str
+        Solvers of the explicit programs.
+    accuracy : str
+    n_jobs : int or None
+        Workers of the search.
+    """
+
+    n_neighbors: int = 1
+    norm: str = "2"
+    box: tuple[float, float] | None = None
+    clip: bool = False
+    radii: tuple[float, ...] | None = None
+    exact: int | None = None
+    check: int | None = 20
+    solvers: tuple[str, ...] = ("clarabel", "daqp")
+    accuracy: str = "accurate"
+    n_jobs: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Certification:
+    """What was found.
+
+    Attributes
+    ----------
+    settings : Settings
+    data : DataSet
+        As it was handed to the classifier.
+    model : NearestNeighbors
+    norm : Norm
+    clipped : int
+        Test points that were moved into the box.
+    predicted : (n,) array
+    certified : CertifiedRadii
+        Of every test point.
+    radii : tuple of float
+    exact_at : (m,) integer array
+        The test points behind `exact`.
+    exact : ExactRadii or None
+        None where there is no exact road: for more than one neighbour.
+    sample : (l,) integer array
+        The test points behind `attack` and `judge`, some of `exact_at`.
+    attack : AttackRadii
+    judge : CrossCheckReport
+        On the sample; its query numbers count within the sample.
+    seconds : dict
+        Wall-clock time of each stage.
+    versions : dict
+    """
+
+    settings: Settings
+    data: DataSet
+    model: NearestNeighbors
+    norm: Norm
+    clipped: int
+    predicted: NDArray[Any]
+    certified: CertifiedRadii
+    radii: tuple[float, ...]
+    exact_at: NDArray[np.int64]
+    exact: ExactRadii | None
+    sample: NDArray[np.int64]
+    attack: AttackRadii
+    judge: CrossCheckReport
+    seconds: dict[str, float]
+    versions: dict[str, str | None]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each test point is classified correctly."""
+        return np.asarray(self.predicted == self.data.y_test)
+
+    @property
+    def clean_error(self) -> float:
+        """Share of test points that are misclassified as they stand."""
+        return float(np.mean(~self.correct))
+
+    def certified_error(self, radius: float) -> float:
+        """Share of all test points with certified radius ≤ `radius`; wrong ones count."""
+        return error_at(self.certified.lower, radius)
+
+    def exact_error(self, radius: float) -> tuple[float, float] | None:
+        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`; None without an exact road."""
+        if self.exact is None:
+            return None
+        return error_at(self.exact.upper, radius), error_at(self.exact.lower, radius)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which of the points `exact_at` have a known exact radius."""
+        if self.exact is None:
+            return np.zeros(len(self.exact_at), dtype=bool)
+        return np.array([status is not RadiusStatus.INTERVAL for status in self.exact.status], dtype=bool)
+
+
+def error_at(radii: NDArray[np.float64], radius: float) -> float:
+    """Robust error: the share of points whose radius is at most `radius`."""
+    return float(np.mean(radii <= radius))
+
+
+def certify(
+    data: DataSet,
+    settings: Settings | None = None,
+    *,
+    metric: MahalanobisMetric | None = None,
+    progress: Progress | None = None,
+) -> Certification:
+    """Certify the nearest-neighbour classifier of a data set's training points on its test points.
+
+    Parameters
+    ----------
+    data : DataSet
+    settings : Settings, optional
+    metric : MahalanobisMetric, optional
+        Euclidean if not given.
+    progress : callable, optional
+        Called as ``progress(stage, finished, total)``.
+
+    Returns
+    -------
+    Certification
+
+    Raises
+    ------
+    InvalidInputError
+        If a setting does not fit the data.
+    SolverError
+        If a solver is unknown, missing or unfit.
+    """
+    settings = Settings() if settings is None else settings
+    for name, count in (("exact", settings.exact), ("check", settings.check)):
+        if count is not None:
+            whole_number(name, count, minimum=1)
+    if settings.radii is not None and not all(np.isfinite(radius) and radius >= 0 for radius in settings.radii):
+        raise InvalidInputError(f"radii: need to be finite and not negative; found {settings.radii}")
+    norm = as_norm(settings.norm)
+    solvers = tuple(dict.fromkeys(settings.solvers))
+    for solver in solvers:
+        profiles.require_installed(profiles.get_profile(solver))
+    model = NearestNeighbors(settings.n_neighbors, metric).fit(data.X_train, data.y_train)
+    box = as_box(settings.box, model.n_features_in_)
+    data, clipped = data.inside(box, clip=settings.clip)
+    clock = Clock(progress)
+
+    n = len(data.X_test)
+    with clock.stage("certified radii", n) as tick:
+        predicted = model.predict(data.X_test)
+        certified = certified_radius(model, data.X_test, data.y_test, norm=norm, progress=tick)
+    exact_at = evenly_spaced(n, settings.exact)
+    places = evenly_spaced(len(exact_at), settings.check)
+    sample = exact_at[places]
+    exact: ExactRadii | None = None
+    if settings.n_neighbors == 1:
+        with clock.stage("exact radii", len(exact_at)) as tick:
+            exact = exact_radius(
+                model, data.X_test[exact_at], data.y_test[exact_at], norm=norm, box=box, method="search",
+                n_jobs=settings.n_jobs, progress=tick,
+            )  # fmt: skip
+    Z, y = data.X_test[sample], data.y_test[sample]
+    with clock.stage("attack radii", len(Z)) as tick:
+        attack = attack_radius(model, Z, y, norm=norm, box=box, progress=tick)
+    from convexrml.judge import SEARCH, Roads, crosscheck
+
+    def road(*arguments: Any, solver: str | None, **keywords: Any) -> ExactRadii:
+        """Hand the judge the very intervals that are reported; solve the programs for it alone."""
+        if solver is None and exact is not None:
+            return selected(exact, places)
+        return exact_radius(*arguments, solver=solver, **keywords)
+
+    with clock.stage("cross-check", len(Z) * len(solvers)) as tick:
+        roads = Roads(exact=road, attack=lambda model, Z, y, *, norm, box: attack)
+        judge = crosscheck(
+            model, Z, y, norms=(norm,), boxes=(box,), solvers=(SEARCH, *solvers), accuracy=settings.accuracy,
+            roads=roads, progress=tick,
+        )  # fmt: skip
+    return Certification(
+        settings=settings,
+        data=data,
+        model=model,
+        norm=norm,
+        clipped=clipped,
+        predicted=predicted,
+        certified=certified,
+        radii=_radii(settings.radii, certified.lower[predicted == data.y_test]),
+        exact_at=exact_at,
+        exact=exact,
+        sample=sample,
+        attack=attack,
+        judge=judge,
+        seconds=clock.seconds,
+        versions=versions(solvers),
+    )
+
+
+def evenly_spaced(n: int, count: int | None) -> NDArray[np.int64]:
+    """`count` of the indices 0 … n − 1, evenly spaced from the first to the last; all of them for None."""
+    if count is None or count >= n:
+        return np.arange(n)
+    return np.unique(np.rint(np.linspace(0, n - 1, count)).astype(np.int64))
+
+
+def versions(solvers: Sequence[str] = ()) -> dict[str, str | None]:
+    """Versions of convexrml, of Python, of what convexrml builds on, and of the solvers named."""
+    found: dict[str, str | None] = {"convexrml": convexrml.__version__, "python": platform.python_version()}
+    found |= {name: importlib.metadata.version(name) for name in _DEPENDENCIES}
+    return found | {solver: profiles.get_profile(solver).version() for solver in solvers}
+
+
+def _radii(given: tuple[float, ...] | None, lower: NDArray[np.float64]) -> tuple[float, ...]:
+    if given is not None:
+        return given
+    median = float(np.median(lower)) if len(lower) else 0.0
+    if not np.isfinite(median) or median == 0:
+        return ()
+    return tuple(float(f"{factor * median:.3g}") for factor in RADII_OF_MEDIAN)
+
+
+class Clock:
+    """Times the stages of a study and passes their progress on."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress, self.seconds = progress, dict[str, float]()
+
+    def stage(self, name: str, total: int) -> _Stage:
+        """Return a context manager for one stage; entered, it gives a callback that counts finished items."""
+        return _Stage(self, name, total)
+
+
+class _Stage:
+    def __init__(self, clock: Clock, name: str, total: int) -> None:
+        self.clock, self.name, self.total, self.done = clock, name, total, 0
+
+    def __enter__(self) -> Callable[[int], object]:
+        self.started = time.perf_counter()
+        self.tell()
+        return self.tick
+
+    def tick(self, finished: int) -> None:
+        self.done += finished
+        self.tell()
+
+    def tell(self) -> None:
+        if self.clock.progress is not None:
+            self.clock.progress(self.name, self.done, self.total)
+
+    def __exit__(self, *error: object) -> None:
+        self.done = self.total
+        self.tell()
+        self.clock.seconds[self.name] = round(time.perf_counter() - self.started, 3)

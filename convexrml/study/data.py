@@ -1,0 +1,167 @@
+"""A data set for a study: training and test points, split and scaled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.errors import DataFileError, InvalidInputError
+from convexrml.norms import Box
+from convexrml.study.files import Points, read_points
+
+SCALES = ("minmax", "none")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training and test points, as they are handed to the classifier.
+
+    Attributes
+    ----------
+    name : str
+        For headings.
+    X_train, X_test : (n, d) arrays
+    y_train, y_test : (n,) arrays
+    origin : dict
+        Where the points came from: files, split, scaling.
+    """
+
+    name: str
+    X_train: NDArray[np.float64]
+    y_train: NDArray[Any]
+    X_test: NDArray[np.float64]
+    y_test: NDArray[Any]
+    origin: dict[str, Any]
+
+    def head(self, limit: int | None) -> DataSet:
+        """The same data with the first `limit` test points only; all of them for None."""
+        if limit is None:
+            return self
+        return dataclasses.replace(
+            self, X_test=self.X_test[:limit], y_test=self.y_test[:limit], origin={**self.origin, "limit": limit}
+        )
+
+    def inside(self, box: Box | None, *, clip: bool = False) -> tuple[DataSet, int]:
+        """The same data with every test point inside the box, and how many had to be moved.
+
+        Raises
+        ------
+        InvalidInputError
+            If points lie outside and `clip` is not set.
+        """
+        if box is None:
+            return self, 0
+        outside = int(np.count_nonzero(~box.contains(self.X_test)))
+        if outside and not clip:
+            raise InvalidInputError(
+                f"box: {outside} of {len(self.X_test)} test points lie outside [{box.lower.min():g}, "
+                f"{box.upper.max():g}] (the data reach from {self.X_test.min():g} to {self.X_test.max():g}); widen the "
+                "box, or ask for the test points to be clipped into it (--clip, clip=True)"
+            )
+        return dataclasses.replace(self, X_test=box.clip(self.X_test)), outside
+
+    def sha256(self) -> dict[str, str]:
+        """SHA-256 of each array: of its shape, its type and its bytes in C order."""
+        digests = {}
+        for name in ("X_train", "y_train", "X_test", "y_test"):
+            array = np.ascontiguousarray(getattr(self, name))
+            head = f"{array.shape} {array.dtype.str} ".encode()
+            digests[name] = hashlib.sha256(head + array.tobytes()).hexdigest()
+        return digests
+
+
+def load_data(
+    train: Path | None = None,
+    test: Path | None = None,
+    *,
+    label_column: str | None = None,
+    test_size: float = 0.3,
+    seed: int = 0,
+    scale: str = "minmax",
+) -> DataSet:
+    """Read a data set; without a file, the handwritten digits that come with scikit-learn.
+
+    Parameters
+    ----------
+    train : Path, optional
+        ``.npz`` with arrays X and y, ``.csv`` (header optional), anything else is read as svmlight (``.gz`` and
+        ``.bz2`` are unpacked).
+    test : Path, optional
+        Test points; without it a seeded, stratified part of the points is held out.
+    label_column : str, optional
+        Name or index of the label column of csv files; the last column if not given.
+    test_size : float, default 0.3
+        Share of the points held out.
+    seed : int, default 0
+        Of the split.
+    scale : {"minmax", "none"}, default "minmax"
+        ``"minmax"`` maps each feature to [0, 1] as learnt on the training points.
+
+    Returns
+    -------
+    DataSet
+
+    Raises
+    ------
+    DataFileError
+        If a file is missing, or not what its name says.
+    InvalidInputError
+        If the points cannot be split, scaled or used.
+    """
+    from sklearn.preprocessing import MinMaxScaler
+
+    if scale not in SCALES:
+        raise InvalidInputError(f"scale: choose from {', '.join(SCALES)}; found {scale!r}")
+    if train is None and test is not None:
+        raise InvalidInputError(f"test: {test} was given without a file of training points")
+    origin: dict[str, Any] = {"train": str(train) if train else "digits (scikit-learn)", "scale": scale}
+    if train is None:
+        from sklearn.datasets import load_digits
+
+        points = [load_digits(return_X_y=True)]
+    else:
+        points = read_points([train] if test is None else [train, test], label_column=label_column)
+    if label_column is not None:
+        origin["label_column"] = label_column
+    if len(points) == 1:
+        points = _split(points[0], test_size, seed)
+        origin |= {"test": "held out", "test_size": test_size, "seed": seed}
+    else:
+        origin["test"] = str(test)
+    (X_train, y_train), (X_test, y_test) = points
+    _require_known_labels(y_train, y_test, test)
+    if scale == "minmax":
+        scaler = MinMaxScaler().fit(X_train)
+        X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
+    return DataSet("digits" if train is None else train.name, X_train, y_train, X_test, y_test, origin)
+
+
+def _split(points: Points, test_size: float, seed: int) -> list[Points]:
+    from sklearn.model_selection import train_test_split
+
+    X, y = points
+    try:
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=test_size, random_state=seed, stratify=y)
+    except ValueError as error:
+        raise InvalidInputError(f"test_size: {len(X)} points cannot be split at {test_size:g}: {error}") from error
+    return [(X_train, y_train), (X_test, y_test)]
+
+
+def _require_known_labels(y_train: NDArray[Any], y_test: NDArray[Any], test: Path | None) -> None:
+    unknown = ~np.isin(y_test, y_train)
+    if (y_train.dtype.kind in "US") != (y_test.dtype.kind in "US"):
+        unknown[:] = True
+    if unknown.any():
+        at = int(np.argmax(unknown))
+        known = np.unique(y_train).tolist()
+        shown = ", ".join(map(repr, known[:10])) + ", ..." * (len(known) > 10)
+        raise DataFileError(
+            f"{test}: label {y_test[at].item()!r} (point {at + 1}) does not occur among the training points "
+            f"(their labels: {shown}); "
+            f"{int(unknown.sum())} of {len(y_test)} labels are unknown"
+        )
