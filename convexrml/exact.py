@@ -98,6 +98,8 @@ def exact_radius(
     by_program = method == "program" or (method == "auto" and solver is not None)
     if by_program and n_jobs is not None:
         raise InvalidInputError('n_jobs: belongs to method="search"; programs are solved one after the other')
+    if n_jobs == 0:
+        raise InvalidInputError("n_jobs: needs a number of workers, or -1 for all processors; found 0")
     if model.n_neighbors != 1:
         raise UnsupportedError(
             f"n_neighbors: exact radii are computed for 1 neighbour; this classifier has {model.n_neighbors}. "

@@ -164,7 +164,7 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
     status = np.empty(n, dtype=object)
     for a, out in enumerate(outcome):
         blur = 0.0
-        if upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:  # rare: near 0 rounding may be all there is
+        if math.isfinite(upper[a]) and upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:  # rare: near 0 it may be all
             z_length = float(np.linalg.norm(queries.centred[a]))
             blur = boundary_rounding(data.sites, data.rounding, z_length, int(negative[a]), supports[a], _L2)
         status[a] = _OUTCOMES.get(int(out)) or status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,14 @@ from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
 from convexrml.errors import InvalidInputError
 from convexrml.exact import exact_radius
+from convexrml.judge import SEARCH, Roads, crosscheck
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Norm, as_box, as_norm
 from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus, selected
 from convexrml.study.data import DataSet
 from convexrml.validation import whole_number
-
-if TYPE_CHECKING:
-    from convexrml.verdicts import CrossCheckReport
+from convexrml.verdicts import CrossCheckReport
 
 Progress = Callable[[str, int, int], object]
 
@@ -215,7 +214,6 @@ def certify(
     Z, y = data.X_test[sample], data.y_test[sample]
     with clock.stage("attack radii", len(Z)) as tick:
         attack = attack_radius(model, Z, y, norm=norm, box=box, progress=tick)
-    from convexrml.judge import SEARCH, Roads, crosscheck
 
     def road(*arguments: Any, solver: str | None, **keywords: Any) -> ExactRadii:
         """Hand the judge the very intervals that are reported; solve the programs for it alone."""
@@ -256,10 +254,10 @@ def evenly_spaced(n: int, count: int | None) -> NDArray[np.int64]:
 
 
 def versions(solvers: Sequence[str] = ()) -> dict[str, str | None]:
-    """Versions of convexrml, of Python, of what convexrml builds on, and of the solvers named."""
+    """Versions of convexrml, of Python, of what convexrml builds on, and of the solvers named (the search is none)."""
     found: dict[str, str | None] = {"convexrml": convexrml.__version__, "python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _DEPENDENCIES}
-    return found | {solver: profiles.get_profile(solver).version() for solver in solvers}
+    return found | {name: profiles.get_profile(name).version() for name in solvers if name != SEARCH}
 
 
 def _radii(given: tuple[float, ...] | None, lower: NDArray[np.float64]) -> tuple[float, ...]:

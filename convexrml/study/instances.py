@@ -6,20 +6,18 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.errors import ConvexrmlError, DataFileError
+from convexrml.judge import Roads, crosscheck
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box
-
-if TYPE_CHECKING:
-    from convexrml.judge import Roads
-    from convexrml.study.data import DataSet
-    from convexrml.verdicts import CrossCheckReport
+from convexrml.study.data import DataSet
+from convexrml.verdicts import CrossCheckReport
 
 MOST_INSTANCES = 20
 
@@ -66,8 +64,6 @@ class Instance:
 
     def judge(self, roads: Roads | None = None) -> CrossCheckReport:
         """Let the judge look at this instance alone, with the roads as they are now."""
-        from convexrml.judge import crosscheck
-
         model = NearestNeighbors(self.n_neighbors, self.metric).fit(self.X, self.y)
         return crosscheck(
             model, self.query[None], [self.label], norms=(self.norm,), boxes=(self.box,), solvers=self.solvers,

@@ -8,13 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convexrml.profiles import SolverProfile
 from convexrml.study.certify import POSITIVE_MULTIPLIER, Certification
-
-if TYPE_CHECKING:
-    from convexrml.verdicts import CrossCheckReport
+from convexrml.verdicts import CrossCheckReport
 
 _EXACT_FIELDS = (
     "exact_lower",

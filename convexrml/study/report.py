@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich import box as lines
@@ -17,11 +17,9 @@ from rich.table import Table
 from convexrml.profiles import SolverProfile
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.study.certify import Certification
+from convexrml.study.instances import Instance
 from convexrml.study.records import point_records
-
-if TYPE_CHECKING:
-    from convexrml.study.instances import Instance
-    from convexrml.verdicts import CrossCheckReport
+from convexrml.verdicts import CrossCheckReport
 
 NARROW = 76  # below this width, tables leave out what the files have
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
