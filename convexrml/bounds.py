@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from convexrml.kernels import scores as scores_kernel
 from convexrml.kernels import triplets as kernel
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Norm, as_norm
@@ -82,13 +84,19 @@ def certified_radius(
     s = (model.n_neighbors + 1) // 2
     rounding = model.rounding(p)
     z_lengths = np.linalg.norm(P - model.shift_, axis=1)
+    all_images, spread = model.images(P)
+    widening = math.sqrt(model.n_features_in_) if p.dual_order == 1 else 1.0  # ‖v‖_q ≤ widening ‖v‖_2
     parts = []
     for batch in model.batches(len(P)):
-        scores = model.scores(P[batch])
+        scores, images = model.scores(P[batch]), all_images[batch]
+        squared = scores
+        if not model.metric_.is_euclidean:
+            squared = scores_kernel.scores(model.sites_, model.site_squares, images)
+        offset = np.einsum("ij,ij->i", images, images) + spread[batch]
         with PARALLEL_KERNELS:
             part = kernel.certified_radii(
-                model.sites_, rounding.lengths, scores, model.labels_, label[batch], s, p.dual_order, rounding.rules,
-                z_lengths[batch],
+                model.sites_, rounding.lengths, scores, squared, offset, model.labels_, label[batch], s, p.dual_order,
+                widening, rounding.rules, z_lengths[batch],
             )  # fmt: skip
         parts.append(part)
         if progress is not None:

@@ -18,7 +18,14 @@ from convexrml.witness import nudged
 
 _ROWS_AT_ONCE = 4
 _VIOLATED = 1e-12  # in the program's units, in which the radius is near 1
-_MARGINS = (1e-11, 1e-9, 1e-7, 1e-5)  # by how much half-spaces are tightened for a point strictly inside a cell
+_MARGINS = (
+    1e-11,
+    1e-9,
+    1e-7,
+    1e-5,
+    1e-3,
+    1e-1,
+)  # by how much half-spaces are tightened for a point strictly inside a cell
 
 
 def exact_radius_by_lazy_lp(
@@ -40,22 +47,24 @@ def exact_radius_by_lazy_lp(
 class LazyLinearProgram:
     """``min ‖δ‖_p`` over the half-spaces of one negative, of which only the violated ones are ever handed to HiGHS.
 
-    In units of σ for sites and ℓ for lengths, as `formulations.MinimalPerturbation`.  For ℓ∞ the variables are δ and a
+    Lengths count in ℓ, as in `formulations.MinimalPerturbation`, and each half-space is scaled to a largest entry of 1,
+    so that a violation is a length too.  For ℓ∞ the variables are δ and a
     bound t on its entries; for ℓ1 they are its positive and its negative part.  The sides of a box are bounds on
-    variables.  HiGHS is kept warm: from one negative to the next only rows and bounds change.
+    variables.  HiGHS is kept warm: from one negative of a query to the next only rows and bounds change.
     """
 
     def __init__(self, model: NearestNeighbors, label: int, norm: Norm, box: Box | None) -> None:
         self.model, self.name, self.norm, self.box = model, model.classes_[label], norm, box
         self.positives = np.flatnonzero(model.labels_ == label)
         self._sigma = power_of_two(float(np.abs(model.sites_).max()))
+        self._record: Record | None = None
         d = model.n_features_in_
         self._highs = highs = highspy.Highs()
         for option, value in (
             ("output_flag", False),
             ("presolve", "off"),  # the programs are tiny, and a ray is wanted when one is infeasible
             ("solver", "simplex"),
-            ("threads", 1),
+            ("parallel", "off"),  # "threads" would clash with whoever used HiGHS before in this process
             ("primal_feasibility_tolerance", 1e-10),
             ("dual_feasibility_tolerance", 1e-10),
         ):
@@ -74,6 +83,9 @@ class LazyLinearProgram:
 
     def __call__(self, record: Record, negative: int) -> float:
         """Solve against one negative, for a witness and the lower bound that its multipliers prove."""
+        if record is not self._record:  # a query's answer must not depend on the queries before it
+            self._record = record
+            self._highs.clearSolver()
         h = half_spaces(self.model, record.z, self.positives, negative, self.norm, self.box, record.row)
         if self.box is not None and h.proves_empty(np.eye(1, len(h.gaps), int(np.argmin(h.gaps)))[0]):
             return math.inf
@@ -98,8 +110,10 @@ class LazyLinearProgram:
     ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64], float]:
         """δ (None if it is not needed or does not exist), the half-spaces' multipliers, and the bound they prove."""
         highs, n = self._highs, len(h.gaps)
-        A = (h.sites - h.site) / self._sigma
-        b = h.gaps / (self._sigma * h.unit) - margin
+        A, b = h.sites - h.site, h.gaps / h.unit
+        scale = np.abs(A).max(axis=1)
+        scale[scale == 0] = self._sigma  # a positive in the negative's place: no perturbation tells them apart
+        A, b = A / scale[:, None], b / scale - np.where(A.any(axis=1), margin, 0.0)
         self._measure(h)
         if highs.getNumRow() > self._base:
             highs.deleteRows(highs.getNumRow() - self._base, np.arange(self._base, highs.getNumRow(), dtype=np.int32))
@@ -120,12 +134,12 @@ class LazyLinearProgram:
             status = highs.getModelStatus()
             if status == highspy.HighsModelStatus.kInfeasible:
                 lam = np.zeros(n)
-                lam[rows] = self._ray()
-                return None, lam, math.inf if h.proves_empty(lam) else 0.0
+                lam[rows] = self._ray() / scale[rows]
+                return None, lam, h.out_of_reach(lam)
             if status != highspy.HighsModelStatus.kOptimal:
                 record.notes.append(f"HiGHS ended with {highs.modelStatusToString(status)}")
                 return None, lam, 0.0
-            delta, lam, bound = self._read(h, rows)
+            delta, lam, bound = self._read(h, rows, scale)
             if bound >= stop_at:
                 return None, lam, bound
 
@@ -145,11 +159,13 @@ class LazyLinearProgram:
         indices = np.tile(np.arange(width, dtype=np.int32), k)
         self._highs.addRows(k, np.full(k, -np.inf), b, k * width, starts, indices, np.ascontiguousarray(values).ravel())
 
-    def _read(self, h: HalfSpaces, rows: list[int]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    def _read(
+        self, h: HalfSpaces, rows: list[int], scale: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         solution, d = self._highs.getSolution(), len(h.site)
         x, reduced = np.array(solution.col_value), np.array(solution.col_dual)
         lam = np.zeros(len(h.gaps))
-        lam[rows] = np.maximum(-np.array(solution.row_dual[self._base :]), 0.0) / self._sigma
+        lam[rows] = np.maximum(-np.array(solution.row_dual[self._base :]), 0.0) / scale[rows]
         if self.norm.order == 1:
             delta, mu, nu = x[:d] - x[d:], -reduced[:d], -reduced[d:]
         else:

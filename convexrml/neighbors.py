@@ -187,6 +187,24 @@ class NearestNeighbors:
         d, summands = self.n_features_in_, self.metric_.summands
         return rounding_of(self._lengths, d, summands, self._magnitude, norm.order)
 
+    def images(self, Z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``M (z − m)`` of each query, and how far a computed ``‖u_i − M (z − m)‖₂²`` may be off for any site.
+
+        The squared distance is summed from products: ``score_i + ‖z − m‖²`` under the Euclidean metric, else ``‖u_i‖² −
+        2 ⟨u_i, M (z − m)⟩ + ‖M (z − m)‖²``; each is within ``4 γ`` of the square of the largest length.
+        """
+        centred, unit = Z - self.shift_, self.rounding(Norm(2.0)).unit
+        if self.metric_.is_euclidean:
+            return centred, 4 * unit * (self._lengths.max() + np.linalg.norm(centred, axis=1)) ** 2
+        images = np.ascontiguousarray(self.metric_.sites(centred)[0])
+        lengths = math.sqrt(self.site_squares.max()) + np.linalg.norm(images, axis=1)
+        return images, 4 * unit / self._magnitude * lengths**2 if self._magnitude > 0 else np.zeros(len(Z))
+
+    @property
+    def site_squares(self) -> NDArray[np.float64]:
+        """``‖u_i‖₂²`` of each site."""
+        return np.einsum("ij,ij->i", self.sites_, self.sites_)
+
     def in_range(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each point (last axis) is finite and so near that its squared distances are floats."""
         with np.errstate(over="ignore", invalid="ignore"):

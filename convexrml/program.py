@@ -65,15 +65,15 @@ class _Programs:
         except SolverFailedError as error:
             record.notes.append(f"negative {negative}: {error}")
             return self._inner_point(program, record)[1]
-        inner = self.model.training_points_[negative]
+        inner, bound = self.model.training_points_[negative], solution.lower_bound
         if self.box is not None and (math.isnan(solution.value) or not self.box.contains(inner)):
-            inside, bound = self._inner_point(program, record)
+            inside, distance = self._inner_point(program, record)
+            inner, bound = self.box.clip(inner) if inside is None else inside, max(bound, distance)
             if bound == math.inf:
                 return math.inf
-            inner = self.box.clip(inner) if inside is None else inside
         witness = nudged(self.model, record.z, self.name, solution.variables["perturbation"], inner, self.box)
         record.improve(witness, self.norm, negative, program.positives, solution.duals["closer"])
-        return solution.lower_bound
+        return bound
 
     def _posed(self, record: Record, negative: int) -> MinimalPerturbation:
         if self.program is None:
@@ -84,18 +84,17 @@ class _Programs:
         return self.program
 
     def _inner_point(self, program: MinimalPerturbation, record: Record) -> tuple[NDArray[np.float64] | None, float]:
-        """A point deep inside the negative's cell and 0; or, where the box keeps it out of reach, ∞."""
+        """A point deep inside the negative's cell, and a lower bound on its distance: ∞ if the box keeps it away."""
         if self.box is None:
             return None, 0.0
         if self.reachability is None:
             self.reachability = Reachability(program)
         record.solves += 1
         try:
-            inside, unreachable = self.reachability.solve(self.solver, self.accuracy)
+            return self.reachability.solve(self.solver, self.accuracy)
         except SolverFailedError as error:
             record.notes.append(f"negative {program.negative}, reachability: {error}")
             return None, 0.0
-        return inside, math.inf if unreachable else 0.0
 
 
 def _unit(index: int, size: int) -> NDArray[np.float64]:

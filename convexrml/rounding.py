@@ -62,6 +62,11 @@ class Rounding:
         return widening * (self.lengths[i] + self.lengths[j]) + self.rules[kernel.LOST_LENGTH]
 
     @property
+    def unit(self) -> float:
+        """``γ α``."""
+        return float(self.rules[kernel.UNIT])
+
+    @property
     def stretch(self) -> float:
         """The factor ``1 + 4 (d + 4) u``."""
         return float(self.rules[kernel.STRETCH])

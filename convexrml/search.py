@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.kernels import search as kernel
-from convexrml.kernels.rounding import UNIT
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
@@ -19,7 +21,8 @@ from convexrml.rounding import UNIT_ROUNDOFF, Rounding
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
 
 _QUERIES_PER_TASK = 512
-_TASKS_PER_WORKER = 4
+_TASKS_PER_WORKER = 8
+_ATTEMPTS = 3
 _L2 = Norm(2.0)
 _OUTCOMES = {kernel.MISLABELLED: RadiusStatus.MISCLASSIFIED, kernel.NO_NEGATIVE: RadiusStatus.UNREACHABLE}
 
@@ -73,7 +76,7 @@ def grouped_sites(model: NearestNeighbors) -> GroupedSites:
         sites=sites,
         columns=np.ascontiguousarray(sites.T),
         offsets=model.offsets_[order],
-        squares=np.einsum("ij,ij->i", sites, sites),
+        squares=model.site_squares[order],
         rounding=dataclasses.replace(rounding, lengths=rounding.lengths[order]),
         points=np.ascontiguousarray(model.training_points_[order]),
         class_start=np.concatenate([[0], np.cumsum(np.bincount(model.labels_, minlength=len(model.classes_)))]),
@@ -103,15 +106,64 @@ def exact_radius_by_search(
         data = grouped_sites(model)
         tasks = [joblib.delayed(_search)(data, _prepared(model, data, Z[at], y[at], box)) for at in batches]
     else:
-        from convexrml.lazy_lp import exact_radius_by_lazy_lp
-
-        tasks = [joblib.delayed(exact_radius_by_lazy_lp)(model, Z[at], y[at], norm, box) for at in batches]
-    parts = []
-    for part in joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks):
-        parts.append(part)
+        tasks = [joblib.delayed(_solve)(model, _Batch(Z[at], y[at], norm, box)) for at in batches]
+    parts = dict[int, ExactRadii]()
+    for task, part in _results(tasks, n_jobs):
+        parts[task] = part
         if progress is not None:
             progress(len(part))
-    return selected(joined(parts), np.argsort(by_label))
+    found = selected(joined([parts[task] for task in range(len(tasks))]), np.argsort(by_label))
+    return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 else found
+
+
+def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[tuple[int, ExactRadii]]:
+    """Run tasks, numbered; those that are lost with a worker of a cluster are handed out again, with a warning."""
+    left = list(range(len(tasks)))
+    for attempt in range(_ATTEMPTS):
+        run = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+        try:
+            for part in run(tasks[task] for task in list(left)):
+                yield left.pop(0), part
+            return
+        except (concurrent.futures.CancelledError, concurrent.futures.BrokenExecutor) as error:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            warnings.warn(f"{len(left)} tasks were lost ({error!r}); handing them out again", stacklevel=2)
+
+
+def _with_open_boxes_decided(
+    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+) -> ExactRadii:
+    """Settle queries that met no adversarial point in a box with open sides.
+
+    There the active-set method ends with bounds beyond all bounds, which is not a proof; whether a point exists at all
+    does not depend on the norm, and the linear programs prove it.
+    """
+    open_ended = np.array([s is RadiusStatus.INTERVAL for s in found.status]) & np.isinf(found.upper)
+    if found.box is None or not open_ended.any():
+        return found
+    at = np.flatnonzero(open_ended)
+    decided = np.isinf(_solve(model, _Batch(Z[at], y[at], Norm(math.inf), found.box)).lower)
+    lower, status = found.lower.copy(), found.status.copy()
+    lower[at[decided]], status[at[decided]] = np.inf, RadiusStatus.UNREACHABLE
+    return dataclasses.replace(found, lower=lower, status=status)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Batch:
+    """A batch of queries in one object, so that a cluster's backend sends it along with its task."""
+
+    Z: NDArray[np.float64]
+    label: NDArray[np.int64]
+    norm: Norm
+    box: Box | None
+
+
+def _solve(model: NearestNeighbors, batch: _Batch) -> ExactRadii:
+    """One task of linear programs."""
+    from convexrml.lazy_lp import exact_radius_by_lazy_lp  # HiGHS is loaded only where it is used
+
+    return exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,13 +182,7 @@ def _prepared(
     model: NearestNeighbors, data: GroupedSites, Z: NDArray[np.float64], label: NDArray[np.int64], box: Box | None
 ) -> _Queries:
     centred = Z - model.shift_
-    z_lengths, longest = np.linalg.norm(centred, axis=1), data.rounding.lengths.max()
-    images, spread_rounding = centred, 4 * data.rounding.rules[UNIT] * (longest + z_lengths) ** 2
-    if not data.euclidean:
-        images = np.ascontiguousarray(model.metric_.sites(centred)[0])
-        # ‖u_i − Mz‖² is summed from three products, each within 4 (d + 8) u of the square of the largest length
-        largest = np.sqrt(data.squares.max()) + np.linalg.norm(images, axis=1)
-        spread_rounding = 16 * (Z.shape[1] + 8) * UNIT_ROUNDOFF * largest**2
+    images, spread_rounding = model.images(Z)
     return _Queries(Z, label, centred, images, spread_rounding, box)
 
 
@@ -145,6 +191,7 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
     n, d = queries.Z.shape
     box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
     box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
+    outside = np.zeros(len(data.points), dtype=bool) if queries.box is None else ~queries.box.contains(data.points)
     lower, value = np.empty(n), np.empty(n)
     steps, witnesses = np.full((n, d), np.nan), np.full((n, d), np.nan)
     negative, support_size, programs = (np.empty(n, dtype=np.int64) for _ in range(3))
@@ -152,7 +199,7 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
     outcome = kernel.exact_radii(
         data.sites, data.columns, data.offsets, data.squares, data.rounding.lengths, data.points, data.class_start,
         data.shift, data.euclidean, queries.Z, queries.centred, queries.images, queries.label, box_lower, box_upper,
-        queries.box is not None, data.rounding.rules, queries.spread_rounding,
+        queries.box is not None, outside, data.rounding.rules, queries.spread_rounding,
         lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
     )  # fmt: skip
     witnesses[outcome == kernel.MISLABELLED] = 0.0

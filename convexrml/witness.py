@@ -9,7 +9,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.rounding import UNIT_ROUNDOFF
 
-_NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3]])
+_NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
 
 
 def witnessed_norm(z: NDArray[np.float64], perturbation: NDArray[np.float64], norm: Norm) -> float:
@@ -32,7 +32,12 @@ def first_mislabelled(
     points = points[model.in_range(points)]
     if len(points) == 0:
         return None
-    deltas = (points if box is None else box.clip(points)) - z
+    deltas = points - z
+    if box is not None:
+        deltas = box.clip(points) - z
+        # z + fl(side − z) may round to the float beyond the side: aim one float inside
+        deltas = np.where(z + deltas > box.upper, np.nextafter(box.upper, -np.inf) - z, deltas)
+        deltas = np.where(z + deltas < box.lower, np.nextafter(box.lower, np.inf) - z, deltas)
     candidates = z + deltas
     good = model.mislabels(candidates, np.full(len(candidates), label))
     if box is not None:

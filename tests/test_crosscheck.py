@@ -424,3 +424,12 @@ def test_the_public_name_is_the_function_whatever_was_imported_first(first):
     )  # fmt: skip
     assert done.stdout.strip() == "True"
     assert callable(importlib.import_module("convexrml.judge").crosscheck)
+
+
+def test_search_after_another_use_of_highs_in_the_process(ordinary, norm):
+    """HiGHS keeps one scheduler for the whole process: whoever comes first must not spoil the others' solves."""
+    for solvers in (["highs", "search"], ["search", "highs"]):
+        report = crosscheck(*ordinary, norms=[norm], solvers=solvers)
+        assert report.notes == ()
+        assert report.skipped == 0
+        assert report.violated == 0

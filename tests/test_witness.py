@@ -68,9 +68,13 @@ def test_a_point_just_short_of_the_boundary_is_nudged_across_and_no_further(line
         assert 1.0 <= delta[0] <= 1.0 + 10 * short + 1e-14
 
 
-def test_a_point_far_from_the_cell_or_nowhere_is_given_up(line):
+def test_from_a_point_far_from_the_cell_only_the_inner_point_is_left(line):
     z, inner = np.array([1.0]), np.array([4.0])
-    assert nudged(line, z, "left", np.array([-1e6]), inner, None) is None
+    assert nudged(line, z, "left", np.array([-1e6]), inner, None) == inner - z
+
+
+def test_a_point_that_is_nowhere_is_given_up(line):
+    z, inner = np.array([1.0]), np.array([4.0])
     assert nudged(line, z, "left", np.array([math.nan]), inner, None) is None
     assert nudged(line, z, "left", np.array([math.inf]), inner, None) is None
     assert nudged(line, z, "left", np.array([1.0 - 1e-9]), inner, as_box((0, 2 - 1e-10), 1)) is None

@@ -16,6 +16,7 @@ from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.validation import whole_number
 
 _VANISHING = 2.0**-256
+_SMALLEST_UNIT = 1e-9  # of the data around the query: a tie up to rounding makes no unit of length
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,6 +121,18 @@ class HalfSpaces:
         terms = np.concatenate([np.minimum(parts, 0.0), -self.gaps * lam])
         return bool(terms.sum() - gamma * np.abs(terms).sum() - self.rounding @ lam > 0)
 
+    def out_of_reach(self, lam: NDArray[np.float64]) -> float:
+        """Lower bound on ``‖δ‖_p`` from multipliers of the half-spaces that are meant as a proof of emptiness.
+
+        inf if they are one; else what `weak_duality` makes of them with the multipliers of the box's sides that cancel
+        most of w: next to a proof (or with one that rounding spoils on an open side) that is a large number.
+        """
+        if self.proves_empty(lam):
+            return math.inf
+        (usable,) = _usable((lam, np.ones(len(self.gaps), dtype=bool)))
+        w = self.combine(usable)
+        return self.weak_duality(usable, np.maximum(-w, 0.0), np.maximum(w, 0.0))
+
     @property
     def dim(self) -> int:
         """Dimension d of the input space."""
@@ -140,8 +153,9 @@ def half_spaces(
     gaps = (row[positives] - row[negative]) / 2
     nearest_first = positives[np.argsort(gaps, kind="stable")]
     bound = float(triplet_bounds(model, z, row, nearest_first, np.array([negative]), norm)[0])
+    extent = float(max(np.abs(z - model.shift_).max(), np.abs(z - model.training_points_[negative]).max()))
     rounding, z_length, reach = model.rounding(norm), float(np.linalg.norm(z - model.shift_)), 0.0
-    if box is not None:
+    if box is not None and not box.contains(model.training_points_[negative]):
         farthest = float(np.linalg.norm(np.maximum(box.upper - z, z - box.lower)))
         reach = z_length + farthest if math.isfinite(farthest) else 0.0
     return HalfSpaces(
@@ -152,7 +166,7 @@ def half_spaces(
         room_upper=np.full(len(z), np.inf) if box is None else box.upper - z,
         norm=norm,
         bound=bound,
-        unit=power_of_two(bound, float(np.abs(z - model.shift_).max())),
+        unit=power_of_two(max(bound, _SMALLEST_UNIT * extent), extent),
         rounding=rounding.gap(positives, negative, z_length, reach) / 2,
         slack=rounding.separation(positives, negative),
         stretch=rounding.stretch,

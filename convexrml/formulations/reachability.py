@@ -22,7 +22,7 @@ class Reachability:
         ``max t   s.t.   ⟨u_i/σ, η⟩ − ⟨u_j/σ, η⟩ + t ≤ b_i/(σ ℓ)  ∀ i,   (lower − z)/ℓ ≤ η ≤ (upper − z)/ℓ,   t ≤ 1``
 
     (σ, ℓ and b as in `MinimalPerturbation`).  ``t > 0``: η is strictly inside the cell.  ``t < 0``: the multipliers of
-    the rows prove, by `HalfSpaces.proves_empty`, that the cell cannot be reached.
+    the rows prove, by `HalfSpaces.out_of_reach`, that the cell cannot be reached.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Reachability:
         box = [side.sign * self._eta[side.features] <= side.room for side in self._sides.values()]
         self.problem = cp.Problem(cp.Maximize(margin), [self._closer, margin <= 1, *box])
 
-    def solve(self, solver: str = "clarabel", accuracy: str = "accurate") -> tuple[NDArray[np.float64] | None, bool]:
+    def solve(self, solver: str = "clarabel", accuracy: str = "accurate") -> tuple[NDArray[np.float64] | None, float]:
         """Solve with the named profile.
 
         Returns
@@ -58,8 +58,8 @@ class Reachability:
         inner : (d,) array or None
             A point of the box deep inside the negative's cell, as far as the solver is right; None if it returned
             nothing.
-        proved_unreachable : bool
-            Whether the returned multipliers prove that the cell cannot be reached; evaluated here.
+        bound : float
+            What the returned multipliers prove of the distance to the cell, evaluated here: inf if it is out of reach.
 
         Raises
         ------
@@ -73,4 +73,4 @@ class Reachability:
             side.measure(h)
         solving.run(self.problem, solver, accuracy)
         inner = None if self._eta.value is None else self.program.z + h.unit * self._eta.value
-        return inner, h.proves_empty(returned(self._closer.dual_value, len(self.program.positives)))
+        return inner, h.out_of_reach(returned(self._closer.dual_value, len(self.program.positives)))

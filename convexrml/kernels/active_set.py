@@ -141,6 +141,8 @@ def nearest_point(
             for k in range(m):
                 if ratio[k] > 0.0 and multipliers[k] <= ratio[k] * step:
                     step, blocking = multipliers[k] / ratio[k], k
+            if step == np.inf and violation <= _DEPENDENT * (length if index >= n else np.sqrt(size) * length):
+                return delta, m, 0  # a dependent row, violated by rounding alone
             if step == np.inf:  # the row is a nonpositive combination of active rows: a proof of emptiness
                 for k in range(m):
                     multipliers[k] = -ratio[k]

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 
 from convexrml.kernels.rounding import STRETCH, gap_rounding, widened
-from convexrml.kernels.triplets import triplet_bound
-from convexrml.kernels.vectors import distance, dot
+from convexrml.kernels.triplets import pair_bound
+from convexrml.kernels.vectors import dot
 
 
 @njit(cache=True, nogil=True)
@@ -38,22 +38,26 @@ def rivals(
     rules,
     z_length,
     reach,
+    outside,
     candidates,
     bounds,
     count,
 ):
     """Add the rows ``first:last`` whose triplet bound with the positive `nearest` is below `radius` to the candidates.
 
-    Most rows are passed over without reading their site, by ``‖u_i − u_j‖ ≤ ‖u_i − Mz‖ + ‖u_j − Mz‖``.
+    Most rows are passed over without reading their site, by ``‖u_i − u_j‖ ≤ ‖u_i − Mz‖ + ‖u_j − Mz‖``, with the
+    rounding of the longest pair for all.  `outside` tells the training points for which `reach` counts.
     """
-    near, length = np.sqrt(max(squared[nearest] + offset, 0.0)), lengths[nearest]
-    scale = 1.0 / (2.0 * radius)
+    near, longest = np.sqrt(max(squared[nearest] + offset, 0.0)), lengths.max()
+    scale = 1.0 / (2.0 * radius * rules[STRETCH])
+    base = row[nearest] + gap_rounding(rules, longest, longest, z_length, reach)
+    off = near + widened(rules, longest, longest, 0.0)
     for j in range(first, last):
-        gap = row[j] - row[nearest] - gap_rounding(rules, length, lengths[j], z_length, reach)
-        rest = (gap * scale - widened(rules, length, lengths[j], 0.0)) / rules[STRETCH] - near
-        if rest > 0.0 and rest * rest >= squared[j] + offset:  # the bound with ‖u_j − Mz‖ + near reaches the radius
+        rest = (row[j] - base) * scale - off
+        if rest > 0.0 and rest * rest >= squared[j] + offset:  # the bound with near + ‖u_j − Mz‖ reaches the radius
             continue
-        bound = triplet_bound(gap, widened(rules, length, lengths[j], distance(sites[nearest], sites[j], 2.0)))
+        far = reach if outside[j] else 0.0
+        bound = pair_bound(sites, lengths, row, nearest, j, 2.0, rules, z_length, far)
         if bound < radius:
             candidates[count], bounds[count] = j, bound
             count += 1

@@ -20,7 +20,7 @@ _QUERIES_PER_TILE = 16
 _SOLVED_TO = 1e-3  # of the rounding in a difference of scores
 _SMALL_NUDGE = 1e-9
 _SMALL_NUDGES = np.array([0.0, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, _SMALL_NUDGE])
-_LARGE_NUDGES = np.array([1e-8, 1e-6, 1e-4, 1e-2])
+_LARGE_NUDGES = np.array([1e-8, 1e-6, 1e-4, 1e-2, 0.1, 0.3, 1.0])
 _MARGINS = np.array([10.0**e for e in range(1, 9)])
 
 
@@ -81,7 +81,7 @@ def proved_bound(
 @njit(cache=True, nogil=True)
 def exact_radii(
     sites, columns, offsets, squares, lengths, points, class_start, shift, euclidean, queries, centred, images,
-    own_class, box_lower, box_upper, boxed, rules, spread_rounding,
+    own_class, box_lower, box_upper, boxed, outside, rules, spread_rounding,
     lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
 ):  # fmt: skip
     """Exact radii of a batch of queries, written into the last nine arguments; returns the outcome of each.
@@ -89,7 +89,7 @@ def exact_radii(
     ``squares_i = ‖u_i‖²``; ``images = M (z − m)``; under the Euclidean metric ``‖u_i − Mz‖² = score_i + ‖z − m‖²`` and
     one product serves both.  `spread_rounding` is added to every squared distance.
     """
-    longest = lengths.max()
+    longest, some_outside = lengths.max(), outside.any()
     n_queries, N, d = queries.shape[0], sites.shape[0], sites.shape[1]
     outcome = np.empty(n_queries, dtype=np.int64)
     tile = min(n_queries, _QUERIES_PER_TILE)
@@ -128,10 +128,13 @@ def exact_radii(
         z_length, reach = np.sqrt(dot(centred[a], centred[a])), 0.0
         if boxed:  # nothing in the box is farther than this
             value[a] = farthest_in_box(room_lower, room_upper)
-            reach = z_length + value[a] if value[a] < np.inf else 0.0
+            reach = z_length + value[a] if some_outside and value[a] < np.inf else 0.0
         rounding = gap_rounding(rules, longest, longest, z_length, reach)  # of any pair
         count = positives_that_matter(row, sq, offset, start, stop, np.inf, 0.0, positives, halves, spreads)
-        candidates[0], bounds[0], n_candidates = rival, 0.0, 1
+        candidates[0], n_candidates = rival, 1
+        bounds[0] = pair_bound(
+            sites, lengths, row, nearest, rival, 2.0, rules, z_length, reach if outside[rival] else 0.0
+        )
         for stage in range(2):  # first the nearest negative alone, for an incumbent; then whatever may beat it
             if stage == 1:
                 if value[a] <= 0.0:
@@ -140,7 +143,7 @@ def exact_radii(
                 for first, last in ((0, start), (stop, N)):
                     n_candidates = rivals(
                         sites, lengths, row, sq, offset, nearest, first, last, value[a], rules, z_length, reach,
-                        candidates, bounds, n_candidates,
+                        outside, candidates, bounds, n_candidates,
                     )  # fmt: skip
                 if value[a] < np.inf:
                     highest = -np.inf
@@ -154,17 +157,18 @@ def exact_radii(
             order = np.argsort(bounds[:n_candidates])
             for c in range(n_candidates):
                 j, bound = candidates[order[c]], bounds[order[c]]
-                if bound >= value[a]:
+                if stage == 1 and bound >= value[a]:
                     break
                 if stage == 1 and j == rival:
                     continue
+                far = reach if outside[j] else 0.0
                 for k in range(support_size[a]):  # the positives that bind the incumbent may suffice to rule j out
                     i = support[a, k]
-                    bound = max(bound, pair_bound(sites, lengths, row, i, j, 2.0, rules, z_length, reach))
-                if bound >= value[a]:
+                    bound = max(bound, pair_bound(sites, lengths, row, i, j, 2.0, rules, z_length, far))
+                if stage == 1 and bound >= value[a]:
                     continue
                 half = 0.5 * row[j]
-                tolerance = _SOLVED_TO * gap_rounding(rules, lengths[nearest], lengths[j], z_length, reach)
+                tolerance = _SOLVED_TO * gap_rounding(rules, lengths[nearest], lengths[j], z_length, far)
                 step, m, end = nearest_point(
                     sites, positives, count, halves, spreads, image, sites[j], half,
                     room_lower, room_upper, boxed, tolerance, value[a], Q, R, active, lam,
@@ -172,7 +176,7 @@ def exact_radii(
                 programs[a] += 1
                 proved = proved_bound(
                     sites, lengths, positives, count, halves, j, half, room_lower, room_upper,
-                    active, lam, m, rules, z_length, reach,
+                    active, lam, m, rules, z_length, far,
                 )  # fmt: skip
                 lower[a] = min(lower[a], max(proved, bound))
                 if end == 0:
@@ -198,7 +202,9 @@ def exact_radii(
             way += (points[j, f] - z[f] - steps[a, f]) ** 2
         small = _SMALL_NUDGE * np.sqrt(way)
         near, half, spread = 1.01 * value[a] + 2.0 * small, 0.5 * row[j], np.sqrt(max(sq[j] + offset, 0.0))
-        tolerance = _SOLVED_TO * gap_rounding(rules, lengths[nearest], lengths[j], z_length, reach)
+        tolerance = _SOLVED_TO * gap_rounding(
+            rules, lengths[nearest], lengths[j], z_length, reach if outside[j] else 0.0
+        )
         count = positives_that_matter(
             row, sq, offset, start, stop, half + spread * near + rounding, near, positives, halves, spreads
         )
@@ -209,10 +215,16 @@ def exact_radii(
         good = nudge(
             sites, offsets, j, points[j], candidates, touching, z, steps[a], box_lower, box_upper, shift,
             _SMALL_NUDGES, witnesses[a], moved,
-        ) or nudge(
-            sites, offsets, j, points[j], positives, count, z, steps[a], box_lower, box_upper, shift,
-            _LARGE_NUDGES, witnesses[a], moved,
         )  # fmt: skip
+        if not good:  # a longer way: more positives matter
+            near = 1.01 * value[a] + 2.0 * _LARGE_NUDGES[-1] * np.sqrt(way)
+            count = positives_that_matter(
+                row, sq, offset, start, stop, half + spread * near + rounding, near, positives, halves, spreads
+            )
+            good = nudge(
+                sites, offsets, j, points[j], positives, count, z, steps[a], box_lower, box_upper, shift,
+                _LARGE_NUDGES, witnesses[a], moved,
+            )  # fmt: skip
         for margin in _MARGINS:  # the training point may lie outside the box: tighten the half-spaces instead
             if good:
                 break

@@ -1,5 +1,6 @@
 """Witnesses in the classifier's own arithmetic: the same scores, bit for bit, of the few sites that can matter."""
 
+import numpy as np
 from numba import njit
 
 
@@ -41,6 +42,10 @@ def nudge(sites, offsets, j, inner, positives, count, z, delta, box_lower, box_u
             point = z[f] + delta[f]
             point += nu * (inner[f] - point)
             step[f] = min(max(point, box_lower[f]), box_upper[f]) - z[f]
+            if z[f] + step[f] > box_upper[f]:  # z + fl(side − z) may round to the float beyond: aim one float inside
+                step[f] = np.nextafter(box_upper[f], -np.inf) - z[f]
+            elif z[f] + step[f] < box_lower[f]:
+                step[f] = np.nextafter(box_lower[f], np.inf) - z[f]
         if admissible(z, step, box_lower, box_upper, shift, moved) and is_witness(
             sites, offsets, j, positives, count, moved
         ):

@@ -1,0 +1,101 @@
+"""The search on a cluster of two worker processes."""
+
+import functools
+import os
+import signal
+
+import joblib
+import numpy as np
+import pytest
+
+from convexrml import NearestNeighbors, exact_radius
+from convexrml.search import GroupedSites
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture
+def client():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None, memory_limit=0
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@functools.cache
+def a_task(norm):
+    """A model, queries, labels, and their radii as this process finds them."""
+    rng = np.random.default_rng(0)
+    N, d, n = (12000, 12, 1600) if norm == 2 else (1500, 8, 320)
+    X, y, Z = rng.standard_normal((N, d)), rng.integers(0, 3, N), rng.standard_normal((n, d))
+    model = NearestNeighbors().fit(X, y)
+    labels = model.predict(Z)
+    return model, Z, labels, exact_radius(model, Z, labels, norm=norm, method="search")
+
+
+def on_the_cluster(norm, progress=None):
+    model, Z, labels, here = a_task(norm)
+    with joblib.parallel_config(backend="dask"):
+        there = exact_radius(model, Z, labels, norm=norm, method="search", progress=progress)
+    assert there.status.tolist() == here.status.tolist()
+    if norm == 2:  # bit by bit
+        for name in ("lower", "upper", "perturbation", "negative"):
+            np.testing.assert_array_equal(getattr(there, name), getattr(here, name))
+    else:  # HiGHS starts from the basis that the query before has left, and batches differ: last bits
+        np.testing.assert_allclose(there.lower, here.lower, rtol=1e-12)
+        np.testing.assert_allclose(there.upper, here.upper, rtol=1e-12)
+
+
+def test_two_worker_processes_find_what_one_process_finds(client, norm):
+    seen = []
+    on_the_cluster(norm, seen.append)
+    assert sum(seen) == len(a_task(norm)[1])
+    assert len(seen) > 4
+
+
+def count_arrivals():
+    """In a worker: from now on, count how often a training set is unpickled."""
+
+    def arrived(self, state):
+        GroupedSites.arrivals += 1
+        self.__dict__.update(state)
+
+    GroupedSites.arrivals, GroupedSites.__setstate__ = 0, arrived
+
+
+def test_the_training_set_reaches_each_worker_once(client, monkeypatch):
+    """It leaves this process once, and arrives at a worker once, however many tasks there are."""
+    pickles = []
+
+    def reduced(self, protocol):
+        pickles.append(protocol)
+        return object.__reduce_ex__(self, protocol)
+
+    monkeypatch.setattr(GroupedSites, "__reduce_ex__", reduced, raising=False)
+    client.run(count_arrivals)
+    seen = []
+    on_the_cluster(2, seen.append)
+    arrivals = client.run(lambda: GroupedSites.arrivals)
+    assert len(seen) >= 8
+    assert len(pickles) == 1
+    assert set(arrivals.values()) <= {0, 1}, arrivals
+    assert max(arrivals.values()) == 1
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
+def test_a_killed_worker_loses_nothing(client, norm, which):
+    """Half-way one of the two processes dies; whatever it held or was at is done again."""
+    pids = list(client.run(os.getpid).values())
+    total, seen = len(a_task(norm)[1]), []
+
+    def progress(count):
+        before = sum(seen)
+        seen.append(count)
+        if before < total / 2 <= sum(seen):
+            os.kill(pids[which], signal.SIGKILL)
+
+    on_the_cluster(norm, progress)
+    assert sum(seen) == total
