@@ -216,15 +216,6 @@ def exact_radii(
             sites, offsets, j, points[j], candidates, touching, z, steps[a], box_lower, box_upper, shift,
             _SMALL_NUDGES, witnesses[a], moved,
         )  # fmt: skip
-        if not good:  # a longer way: more positives matter
-            near = 1.01 * value[a] + 2.0 * _LARGE_NUDGES[-1] * np.sqrt(way)
-            count = positives_that_matter(
-                row, sq, offset, start, stop, half + spread * near + rounding, near, positives, halves, spreads
-            )
-            good = nudge(
-                sites, offsets, j, points[j], positives, count, z, steps[a], box_lower, box_upper, shift,
-                _LARGE_NUDGES, witnesses[a], moved,
-            )  # fmt: skip
         for margin in _MARGINS:  # the training point may lie outside the box: tighten the half-spaces instead
             if good:
                 break
@@ -236,6 +227,15 @@ def exact_radii(
             good = nudge(
                 sites, offsets, j, points[j], positives, count, z, step, box_lower, box_upper, shift, _SMALL_NUDGES[:1],
                 witnesses[a], moved,
+            ) and np.sqrt(dot(witnesses[a], witnesses[a])) <= near  # fmt: skip
+        if not good:  # a longer way: more positives matter
+            near = 1.01 * value[a] + 2.0 * _LARGE_NUDGES[-1] * np.sqrt(way)
+            count = positives_that_matter(
+                row, sq, offset, start, stop, half + spread * near + rounding, near, positives, halves, spreads
+            )
+            good = nudge(
+                sites, offsets, j, points[j], positives, count, z, steps[a], box_lower, box_upper, shift,
+                _LARGE_NUDGES, witnesses[a], moved,
             )  # fmt: skip
         if not good or np.sqrt(dot(witnesses[a], witnesses[a])) > near:
             witnesses[a] = np.nan
