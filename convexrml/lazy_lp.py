@@ -14,18 +14,13 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii
 from convexrml.visits import ROUNDING_WIDTH, Record, visit_all
-from convexrml.witness import nudged
+from convexrml.witness import nudged, witnessed_norm
 
 _ROWS_AT_ONCE = 4
 _VIOLATED = 1e-12  # in the program's units, in which the radius is near 1
-_MARGINS = (
-    1e-11,
-    1e-9,
-    1e-7,
-    1e-5,
-    1e-3,
-    1e-1,
-)  # by how much half-spaces are tightened for a point strictly inside a cell
+# by how much half-spaces are tightened for a point strictly inside a cell
+_MARGINS = (1e-11, 1e-10, 1e-9, 1e-7, 1e-5, 1e-3, 1e-1)
+_ENOUGH = 1e-9  # once there is a witness
 
 
 def exact_radius_by_lazy_lp(
@@ -93,17 +88,33 @@ class LazyLinearProgram:
         if delta is None:
             return bound
         inner = self.model.training_points_[negative]
-        witness = None
+        witness, length = None, math.inf
         if self.box is None or self.box.contains(inner):
-            witness = nudged(self.model, record.z, self.name, delta, inner, self.box)
-        for margin in _MARGINS:
-            if witness is not None:
+            witness, length = self._nearer(record, delta, inner, witness, length)
+        for margin in _MARGINS:  # HiGHS may leave rows violated by its tolerance; the training point may be outside
+            if length <= bound * (1 + ROUNDING_WIDTH / 2) or (witness is not None and margin > _ENOUGH):
                 break
             inside, _, _ = self._solve(record, h, margin, math.inf)
             if inside is not None:
-                witness = nudged(self.model, record.z, self.name, delta, record.z + inside, self.box)
+                witness, length = self._nearer(record, inside, record.z + inside, witness, length)
+                witness, length = self._nearer(record, delta, record.z + inside, witness, length)
         record.improve(witness, self.norm, negative, self.positives, duals)
         return bound
+
+    def _nearer(
+        self,
+        record: Record,
+        delta: NDArray[np.float64],
+        inner: NDArray[np.float64],
+        witness: NDArray[np.float64] | None,
+        length: float,
+    ) -> tuple[NDArray[np.float64] | None, float]:
+        """The nearer of a witness and one on the way from ``z + δ`` to `inner`, with its length."""
+        other = nudged(self.model, record.z, self.name, delta, inner, self.box)
+        if other is None:
+            return witness, length
+        reached = witnessed_norm(record.z, other, self.norm)
+        return (other, reached) if reached < length else (witness, length)
 
     def _solve(
         self, record: Record, h: HalfSpaces, margin: float, stop_at: float
