@@ -30,22 +30,26 @@ def exact_radius_by_lazy_lp(
     norm: Norm,
     box: Box | None,
     progress: Callable[[int], object] | None = None,
+    numbers: NDArray[np.int64] | None = None,
 ) -> ExactRadii:
-    """Exact radii of 1-NN in ℓ1 or ℓ∞, the arguments checked already; `y` are encoded labels."""
+    """Exact radii of 1-NN in ℓ1 or ℓ∞, the arguments checked already; `y` are encoded labels.
+
+    `numbers` are those by which the caller knows the queries, for the notes.
+    """
 
     def against(label: int) -> LazyLinearProgram:
         return LazyLinearProgram(model, label, norm, box)
 
-    return visit_all(model, Z, y, norm, box, against, ROUNDING_WIDTH, "search", progress)
+    return visit_all(model, Z, y, norm, box, against, ROUNDING_WIDTH, "search", progress, numbers)
 
 
 class LazyLinearProgram:
     """``min ‖δ‖_p`` over the half-spaces of one negative, of which only the violated ones are ever handed to HiGHS.
 
     Lengths count in ℓ, as in `formulations.MinimalPerturbation`, and each half-space is scaled to a largest entry of 1,
-    so that a violation is a length too.  For ℓ∞ the variables are δ and a
-    bound t on its entries; for ℓ1 they are its positive and its negative part.  The sides of a box are bounds on
-    variables.  HiGHS is kept warm: from one negative of a query to the next only rows and bounds change.
+    so that a violation is a length too.  For ℓ∞ the variables are δ and a bound t on its entries; for ℓ1 they are its
+    positive and its negative part.  The sides of a box are bounds on variables.  HiGHS is kept warm: from one negative
+    of a query to the next only rows and bounds change.
     """
 
     def __init__(self, model: NearestNeighbors, label: int, norm: Norm, box: Box | None) -> None:

@@ -58,6 +58,8 @@ class NearestNeighbors:
         The shift m, in the units of the input features.
     metric_ : MahalanobisMetric
     n_features_in_ : int
+    site_squares : (N,) array
+        ``‖u_i‖₂²`` of each site.
     training_points_ : (N, d) array
         X as given to `fit` (not copied where it already was a float64 array).
 
@@ -77,6 +79,7 @@ class NearestNeighbors:
     metric_: MahalanobisMetric
     n_features_in_: int
     training_points_: NDArray[np.float64]
+    site_squares: NDArray[np.float64]
 
     def __init__(self, n_neighbors: int = 1, metric: ArrayLike | MahalanobisMetric | None = None) -> None:
         self.n_neighbors = n_neighbors
@@ -130,6 +133,7 @@ class NearestNeighbors:
         if not self.in_range(X_).all():
             raise InvalidInputError("X: squared distances are too large for floats; rescale X or the metric")
         self._lengths = np.linalg.norm(X_ - self.shift_, axis=1)
+        self.site_squares = np.einsum("ij,ij->i", self.sites_, self.sites_)
         return self
 
     def predict(self, Z: ArrayLike) -> NDArray[Any]:
@@ -199,11 +203,6 @@ class NearestNeighbors:
         images = np.ascontiguousarray(self.metric_.sites(centred)[0])
         lengths = math.sqrt(self.site_squares.max()) + np.linalg.norm(images, axis=1)
         return images, 4 * unit / self._magnitude * lengths**2 if self._magnitude > 0 else np.zeros(len(Z))
-
-    @property
-    def site_squares(self) -> NDArray[np.float64]:
-        """``‖u_i‖₂²`` of each site."""
-        return np.einsum("ij,ij->i", self.sites_, self.sites_)
 
     def in_range(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each point (last axis) is finite and so near that its squared distances are floats."""

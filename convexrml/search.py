@@ -17,8 +17,9 @@ from convexrml.kernels import search as kernel
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
-from convexrml.rounding import UNIT_ROUNDOFF, Rounding
+from convexrml.rounding import Rounding
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
+from convexrml.witness import witnessed_norms
 
 _QUERIES_PER_TASK = 512
 _TASKS_PER_WORKER = 8
@@ -106,24 +107,25 @@ def exact_radius_by_search(
         data = grouped_sites(model)
         tasks = [joblib.delayed(_search)(data, _prepared(model, data, Z[at], y[at], box)) for at in batches]
     else:
-        tasks = [joblib.delayed(_solve)(model, _Batch(Z[at], y[at], norm, box)) for at in batches]
-    parts = dict[int, ExactRadii]()
-    for task, part in _results(tasks, n_jobs):
-        parts[task] = part
+        tasks = [joblib.delayed(_solve)(model, _Batch(at, Z[at], y[at], norm, box)) for at in batches]
+    parts = []
+    for part in _results(tasks, n_jobs):
+        parts.append(part)
         if progress is not None:
             progress(len(part))
-    found = selected(joined([parts[task] for task in range(len(tasks))]), np.argsort(by_label))
+    found = selected(joined(parts), np.argsort(by_label))
     return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 else found
 
 
-def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[tuple[int, ExactRadii]]:
-    """Run tasks, numbered; those that are lost with a worker of a cluster are handed out again, with a warning."""
-    left = list(range(len(tasks)))
+def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[ExactRadii]:
+    """Results in the order of the tasks; tasks lost with a worker of a cluster are handed out again, with a warning."""
+    left = list(tasks)
     for attempt in range(_ATTEMPTS):
         run = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
         try:
-            for part in run(tasks[task] for task in list(left)):
-                yield left.pop(0), part
+            for part in run(list(left)):
+                left.pop(0)
+                yield part
             return
         except (concurrent.futures.CancelledError, concurrent.futures.BrokenExecutor) as error:
             if attempt == _ATTEMPTS - 1:
@@ -143,7 +145,7 @@ def _with_open_boxes_decided(
     if found.box is None or not open_ended.any():
         return found
     at = np.flatnonzero(open_ended)
-    decided = np.isinf(_solve(model, _Batch(Z[at], y[at], Norm(math.inf), found.box)).lower)
+    decided = np.isinf(_solve(model, _Batch(at, Z[at], y[at], Norm(math.inf), found.box)).lower)
     lower, status = found.lower.copy(), found.status.copy()
     lower[at[decided]], status[at[decided]] = np.inf, RadiusStatus.UNREACHABLE
     return dataclasses.replace(found, lower=lower, status=status)
@@ -153,6 +155,7 @@ def _with_open_boxes_decided(
 class _Batch:
     """A batch of queries in one object, so that a cluster's backend sends it along with its task."""
 
+    numbers: NDArray[np.int64]
     Z: NDArray[np.float64]
     label: NDArray[np.int64]
     norm: Norm
@@ -163,7 +166,7 @@ def _solve(model: NearestNeighbors, batch: _Batch) -> ExactRadii:
     """One task of linear programs."""
     from convexrml.lazy_lp import exact_radius_by_lazy_lp  # HiGHS is loaded only where it is used
 
-    return exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box)
+    return exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box, numbers=batch.numbers)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,7 +206,7 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
         lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
     )  # fmt: skip
     witnesses[outcome == kernel.MISLABELLED] = 0.0
-    upper = _witnessed_norms(queries.Z, witnesses)
+    upper = np.nan_to_num(witnessed_norms(queries.Z, witnesses, _L2), nan=np.inf, posinf=np.inf)
     if queries.box is not None:
         beyond = lower > _L2.of(np.maximum(queries.box.upper - queries.Z, queries.Z - queries.box.lower)) * (1 + 1e-9)
         lower[beyond & (outcome == kernel.UNREACHED)] = np.inf
@@ -230,10 +233,3 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
         norm=_L2,
         box=queries.box,
     )
-
-
-def _witnessed_norms(Z: NDArray[np.float64], perturbation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`witness.witnessed_norm` for many queries; inf where there is no perturbation."""
-    moved = (Z + perturbation) - Z
-    length = np.maximum(_L2.of(perturbation), _L2.of(moved)) * (1 + 4 * (Z.shape[1] + 4) * UNIT_ROUNDOFF)
-    return np.where(np.isnan(length), np.inf, length)

@@ -156,8 +156,12 @@ def visit_all(
     tolerance: float,
     name: str,
     progress: Callable[[int], object] | None,
+    numbers: NDArray[np.int64] | None = None,
 ) -> ExactRadii:
-    """Exact radii of all queries, label by label: what is prepared for one label serves all of its queries."""
+    """Exact radii of all queries, label by label: what is prepared for one label serves all of its queries.
+
+    Notes call queries by `numbers`, their places in Z if not given.
+    """
     records: dict[int, Record] = {}
     for label in np.unique(y):
         against = against_of_label(int(label))
@@ -179,5 +183,9 @@ def visit_all(
         solver=name,
         norm=norm,
         box=box,
-        notes=tuple(f"query {query}: {note}" for query, record in enumerate(done) for note in record.notes),
+        notes=tuple(
+            f"query {number}: {note}"
+            for number, record in zip(range(len(Z)) if numbers is None else numbers, done, strict=True)
+            for note in record.notes
+        ),
     )

@@ -12,13 +12,20 @@ from convexrml.rounding import UNIT_ROUNDOFF
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
 
 
-def witnessed_norm(z: NDArray[np.float64], perturbation: NDArray[np.float64], norm: Norm) -> float:
-    """``‖δ‖_p`` rounded up, so that it is not below the norm of ``fl(z + δ) − z`` either.
+def witnessed_norms(Z: NDArray[np.float64], perturbations: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
+    """``‖δ‖_p`` along the last axis, rounded up, so that it is not below the norm of ``fl(z + δ) − z`` either.
 
-    The factor ``1 + 4 (d + 4) u`` pays for the sum and the root of the norm.
+    The factor ``1 + 4 (d + 4) u`` pays for the sum and the root of the norm.  NaN stays NaN.
     """
-    moved = (z + perturbation) - z
-    return float(max(norm.of(perturbation), norm.of(moved)) * (1 + 4 * (len(z) + 4) * UNIT_ROUNDOFF))
+    moved = (Z + perturbations) - Z
+    larger = np.maximum(norm.of(perturbations), norm.of(moved))
+    rounded: NDArray[np.float64] = larger * (1 + 4 * (Z.shape[-1] + 4) * UNIT_ROUNDOFF)
+    return rounded
+
+
+def witnessed_norm(z: NDArray[np.float64], perturbation: NDArray[np.float64], norm: Norm) -> float:
+    """`witnessed_norms` of one perturbation."""
+    return float(witnessed_norms(z, perturbation, norm))
 
 
 def first_mislabelled(

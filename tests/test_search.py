@@ -641,3 +641,18 @@ def test_random_instances():
 @pytest.mark.slow
 def test_random_instances_at_length():
     fuzzed(20000, seed=0, jobs=2)
+
+
+def test_notes_name_the_queries_of_the_caller(monkeypatch):
+    """Whatever the order and the batches in which they were solved."""
+    from convexrml import lazy_lp
+
+    def gives_up(self, record, negative):
+        record.notes.append(f"at {record.z[0]:.0f}")
+        return 0.0
+
+    monkeypatch.setattr(lazy_lp.LazyLinearProgram, "__call__", gives_up)
+    model = NearestNeighbors().fit([[0.0], [100.0]], [0, 1])
+    Z = np.array([[90.0], [1.0], [80.0], [2.0], [70.0]])
+    notes = search(model, Z, model.predict(Z), norm=1, n_jobs=2).notes
+    assert sorted(notes) == [f"query {q}: at {z:.0f}" for q, z in enumerate(Z[:, 0])]
