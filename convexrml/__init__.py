@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
     from convexrml.verdicts import CrossCheckReport, Verdict
+    from convexrml.votes import Vote
 
 _HOME = {
     "AttackRadii": "results",
@@ -34,6 +35,7 @@ _HOME = {
     "RadiusStatus": "results",
     "Roads": "judge",
     "Verdict": "verdicts",
+    "Vote": "votes",
     "attack_radius": "attacks",
     "certified_radius": "bounds",
     "crosscheck": "judge",
@@ -52,6 +54,7 @@ __all__ = [
     "RadiusStatus",
     "Roads",
     "Verdict",
+    "Vote",
     "attack_radius",
     "certified_radius",
     "crosscheck",

@@ -15,7 +15,7 @@ from convexrml import attacks, bounds, exact
 from convexrml.errors import InvalidInputError
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
-from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
+from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii
 from convexrml.verdicts import Comparison, CrossCheckReport, Verdict
 
 SEARCH = "search"  # among the names of solvers: the exact road that needs none
@@ -221,7 +221,7 @@ class _Docket:
             elif low > below * (1 + interval.tolerance):
                 reason = f"the exact interval starts at {below!r}"
                 self.enter(Verdict.INCONCLUSIVE, query, "certified", low, above, high, reason)
-            elif interval.status[query] is RadiusStatus.INTERVAL:
+            elif not interval.status[query].closed:
                 self.enter(Verdict.SKIPPED, query, "certified", low, above, high, "no usable gap")
             else:
                 self.enter(Verdict.HOLDS, query, "certified", low, above, high)

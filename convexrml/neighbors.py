@@ -15,6 +15,7 @@ from convexrml.norms import Norm
 from convexrml.rounding import Rounding, rounding_of
 from convexrml.threads import PARALLEL_KERNELS
 from convexrml.validation import feature_matrix, label_vector, whole_number
+from convexrml.votes import Vote, as_vote
 
 SCORE_BATCH_BYTES = 64 * 2**20  # scores of a batch of queries against all sites stay below this
 _LARGEST_SCORE = 1e300
@@ -35,7 +36,7 @@ class NearestNeighbors:
 
     **Tie rules.**  `predict` orders equally near training points by their index in the training set, and breaks a
     tied vote toward the smaller label, as scikit-learn does.  Robustness is judged the other way round: wherever a
-    radius is defined, a distance tie and a tied vote count against the true label (`mislabels`).  Ties are those of the
+    radius is defined, ties count against the true label, as `convexrml.Vote` says (`mislabels`).  Ties are those of the
     scores as computed: a query within rounding of a boundary has radius 0.
 
     Parameters
@@ -161,25 +162,24 @@ class NearestNeighbors:
         ]
         return np.concatenate(parts)
 
-    def mislabels(self, Z: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
-        """Whether each query is mislabelled when every tie is broken against its label: an ``(n,)`` boolean array.
+    def mislabels(self, Z: ArrayLike, y: ArrayLike, *, vote: str | Vote = Vote.PLURALITY) -> NDArray[np.bool_]:
+        """Whether each query's label loses the vote when every tie is broken against it: an ``(n,)`` boolean array.
 
-        Equally near points count as nearer when their label is another one, and a label that shares the most votes
-        has lost.  This is the test that every witness has to pass; for k = 1 it says that some other label's point
-        is at least as near as every point of the label.
+        This is the test that every witness has to pass; `convexrml.Vote` says what losing means.  For k = 1: some other
+        label's point is at least as near as every point of the label.
         """
         P = self.require_queries(Z)
-        label = self.encode(y, len(P))
-        parts = [self.mislabelled_by_scores(self._scores(P[batch]), label[batch]) for batch in self.batches(len(P))]
+        label, lost = self.encode(y, len(P)), as_vote(vote)
+        parts = [self.mislabelled_by_scores(self._scores(P[at]), label[at], lost) for at in self.batches(len(P))]
         return np.concatenate(parts)
 
-    def mislabelled_by_scores(self, scores: NDArray[np.float64], label: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def mislabelled_by_scores(
+        self, scores: NDArray[np.float64], label: NDArray[np.int64], vote: Vote = Vote.PLURALITY
+    ) -> NDArray[np.bool_]:
         """The test of `mislabels` for points known by their scores ``(n, N)``; `label` are encoded labels ``(n,)``."""
-        votes = self._votes(kernel.nearest(scores, self.labels_, label, self.n_neighbors))
-        rows = np.arange(len(votes))
-        own = votes[rows, label]
-        votes[rows, label] = -1
-        return own <= votes.max(axis=1)
+        own, other = kernel.least_votes(scores, self.labels_, label, len(self.classes_), self.n_neighbors)
+        lost: NDArray[np.bool_] = own <= self.n_neighbors // 2 if vote is Vote.MAJORITY else own <= other
+        return lost
 
     def scores(self, Z: ArrayLike) -> NDArray[np.float64]:
         """``score_i(z)`` for each query and training point: an ``(n, N)`` array, in units of squared distance."""

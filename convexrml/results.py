@@ -11,15 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.norms import Box, Norm
+from convexrml.votes import Vote
 
 
 class RadiusStatus(enum.Enum):
     """What is known of one query's radius."""
 
     EXACT = "the lower bound and the witnessed upper bound meet within the tolerance"
-    MISCLASSIFIED = "the query is mislabelled as it stands, so its radius is 0"
+    MISCLASSIFIED = "the query's label loses the vote as it stands, so its radius is 0"
     UNREACHABLE = "no admissible perturbation changes the prediction, so the radius is infinite"
-    INTERVAL = "the radius lies between the lower and the upper bound; the solver left a gap"
+    CLAIMED = "a mixed-integer solver claims the optimum; the upper bound has its witness, the lower bound is its word"
+    INTERVAL = "the radius lies between the lower and the upper bound; rounding or a solver left a gap"
+    TIME_LIMIT = "the time limit was met; the radius lies between the lower and the upper bound"
+    NODE_LIMIT = "the node limit was met; the radius lies between the lower and the upper bound"
+    MEMORY_LIMIT = "the memory limit was met; the radius lies between the lower and the upper bound"
+    INTERRUPTED = "the search was interrupted; the radius lies between the lower and the upper bound"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the radius is known, not only an interval that holds it."""
+        return self in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED, RadiusStatus.UNREACHABLE, RadiusStatus.CLAIMED)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,11 +70,14 @@ class AttackRadii:
     perturbation : (n, d) array
         δ such that the classifier mislabels ``z + δ`` (NaN where none was found).
     norm : Norm
+    vote : Vote
+        The vote that is lost at the witness.
     """
 
     upper: NDArray[np.float64]
     perturbation: NDArray[np.float64]
     norm: Norm
+    vote: Vote = Vote.PLURALITY
 
     def __len__(self) -> int:
         """Return the number of queries."""
@@ -77,21 +91,22 @@ class ExactRadii:
     Attributes
     ----------
     lower : (n,) array
-        Lower bound from multipliers by weak duality, evaluated here, rounding subtracted.
+        Lower bound from multipliers by weak duality, evaluated here, rounding subtracted.  (Status CLAIMED: the bound
+        that a mixed-integer solver claims, less its tolerance.)
     upper : (n,) array
         Norm of `perturbation`, rounded up; inf where there is no witness.
     radius : (n,) array
-        The midpoint of the interval where it is closed (status EXACT, MISCLASSIFIED, UNREACHABLE); NaN elsewhere.
+        The midpoint of the interval where the status is `RadiusStatus.closed`; NaN elsewhere.
     perturbation : (n, d) array
         δ such that the classifier mislabels ``z + δ``, ties counting against the label; NaN where none was found.
     status : (n,) object array of RadiusStatus
     negative : (n,) integer array
-        The training point that the witness runs into (-1: none).
+        k = 1: the training point that the witness runs into (-1: none).  More neighbours: -1.
     positives, multipliers : tuples of n arrays
-        Training points of the query's label, and their multipliers (summing to 1, box sides apart): the evidence for
-        the lower bound against `negative`.
+        k = 1: training points of the query's label, and their multipliers (summing to 1, box sides apart): the evidence
+        for the lower bound against `negative`.  More neighbours: empty.
     solves : (n,) integer array
-        Programs solved for the query.
+        Programs solved for the query; of a branch and bound, the nodes evaluated.
     tolerance : float
         Relative width up to which an interval counts as EXACT: the solver profile's plus 1e-9, or the search's 1e-9.
         (Radii so small that rounding in the classifier's own scores is larger count as EXACT within that rounding.)
@@ -101,6 +116,9 @@ class ExactRadii:
     box : Box or None
     notes : tuple of str
         What went wrong with a solve, one sentence each.
+    n_neighbors : int
+    vote : Vote
+        The vote that has to be lost.
     """
 
     lower: NDArray[np.float64]
@@ -116,6 +134,8 @@ class ExactRadii:
     norm: Norm
     box: Box | None
     notes: tuple[str, ...] = ()
+    n_neighbors: int = 1
+    vote: Vote = Vote.PLURALITY
 
     def __len__(self) -> int:
         """Return the number of queries."""
@@ -124,7 +144,7 @@ class ExactRadii:
     @property
     def radius(self) -> NDArray[np.float64]:
         """The radius where it is known, NaN where only an interval is."""
-        known = np.array([status is not RadiusStatus.INTERVAL for status in self.status], dtype=bool)
+        known = np.array([status.closed for status in self.status], dtype=bool)
         middle = self.lower.copy()  # inf where nothing can be reached
         closed = np.isfinite(self.upper)
         middle[closed] += (self.upper[closed] - self.lower[closed]) / 2

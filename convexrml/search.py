@@ -141,7 +141,7 @@ def _with_open_boxes_decided(
     There the active-set method ends with bounds beyond all bounds, which is not a proof; whether a point exists at all
     does not depend on the norm, and the linear programs prove it.
     """
-    open_ended = np.array([s is RadiusStatus.INTERVAL for s in found.status]) & np.isinf(found.upper)
+    open_ended = np.array([not s.closed for s in found.status]) & np.isinf(found.upper)
     if found.box is None or not open_ended.any():
         return found
     at = np.flatnonzero(open_ended)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.rounding import UNIT_ROUNDOFF
+from convexrml.votes import Vote
 
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
 
@@ -29,7 +30,12 @@ def witnessed_norm(z: NDArray[np.float64], perturbation: NDArray[np.float64], no
 
 
 def first_mislabelled(
-    model: NearestNeighbors, z: NDArray[np.float64], label: object, points: NDArray[np.float64], box: Box | None
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: object,
+    points: NDArray[np.float64],
+    box: Box | None,
+    vote: Vote = Vote.PLURALITY,
 ) -> NDArray[np.float64] | None:
     """The perturbation δ that leads from z to the first of `points` (m, d) that is admissible and mislabelled.
 
@@ -46,7 +52,7 @@ def first_mislabelled(
         deltas = np.where(z + deltas > box.upper, np.nextafter(box.upper, -np.inf) - z, deltas)
         deltas = np.where(z + deltas < box.lower, np.nextafter(box.lower, np.inf) - z, deltas)
     candidates = z + deltas
-    good = model.mislabels(candidates, np.full(len(candidates), label))
+    good = model.mislabels(candidates, np.full(len(candidates), label), vote=vote)
     if box is not None:
         good &= box.contains(candidates)
     return deltas[np.argmax(good)] if good.any() else None

@@ -230,9 +230,13 @@ def direct_distances(X, M, P):
     return np.einsum("pnd,de,pne->pn", difference, M, difference)
 
 
-def majority_lost(D, y, label, k):
-    """Whether, every tie going against the label, it has lost the vote among the k nearest (for any order of ties)."""
-    order = np.lexsort((np.asarray(y) == label, D))[:k]
-    names, votes = np.unique(np.asarray(y)[order], return_counts=True)
-    own = votes[names == label].sum()
-    return own <= votes[names != label].max(initial=0)
+def vote_lost(D, y, label, k, vote="plurality"):
+    """Whether the label loses the vote among the k nearest, for some order of equally near points."""
+    y = np.asarray(y)
+    for other in set(y.tolist()) - {label}:
+        rank = np.where(y == other, 0, np.where(y == label, 2, 1))  # the order that serves `other` best
+        nearest = y[np.lexsort((rank, D))[:k]]
+        own = int((nearest == label).sum())
+        if own <= (k - 1) // 2 if vote == "majority" else own <= int((nearest == other).sum()):
+            return True
+    return False

@@ -26,7 +26,7 @@ def assert_witnessed(result, data, k, box=None):
             assert ((box[0] <= moved) & (moved <= box[1])).all()
         row = D[q].copy()  # ties within rounding count against the label
         row[data.y == data.labels[q]] += 1e-12 * row.max()
-        assert oracle.majority_lost(row, data.y, data.labels[q], k)
+        assert oracle.vote_lost(row, data.y, data.labels[q], k)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

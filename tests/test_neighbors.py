@@ -232,7 +232,7 @@ def test_mislabels_agrees_with_direct_distances_on_grids_full_of_ties(cloud, k, 
     found = {}
     for label in range(classes):
         wrong = data.model(k).mislabels(data.Z, np.full(150, label))
-        expected = [oracle.majority_lost(row, data.y, label, k) for row in D]
+        expected = [oracle.vote_lost(row, data.y, label, k) for row in D]
         if classes == 2 or k < 5:
             assert wrong.tolist() == expected
         found[label] = wrong

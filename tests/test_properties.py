@@ -70,7 +70,7 @@ def check_bounds(instance, norm, k):
         if np.isfinite(attack.upper[q]) and len(np.unique(y)) <= 2:
             D = np.array(exact.distances(oracle.rational(Z[q] + attack.perturbation[q])), dtype=float)
             D[y == label] += 1e-12 * (D.max() + 1)
-            assert oracle.majority_lost(D, y, label, k)
+            assert oracle.vote_lost(D, y, label, k)
 
 
 def exact_nearest(exact, Z):

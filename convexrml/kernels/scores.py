@@ -100,3 +100,40 @@ def nearest(point_scores, labels, last_label, k):
                 place -= 1
             result[a, place] = i
     return result
+
+
+@njit(cache=True, nogil=True)
+def least_votes(point_scores, labels, own, n_classes, k):
+    """Votes of the label ``own[a]`` among the k nearest of each row, and the most that another label has.
+
+    Sites of equal score at the k-th place are taken as they serve the other label best: its own first, those of the
+    label last.  −1 where there is no other label.
+    """
+    n, N = point_scores.shape
+    votes, most = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    least = np.empty(k)
+    nearer, tied = np.empty(n_classes, dtype=np.int64), np.empty(n_classes, dtype=np.int64)
+    for a in range(n):
+        least[:] = np.inf
+        for i in range(N):
+            score = point_scores[a, i]
+            if score >= least[k - 1]:
+                continue
+            place = k - 1
+            while place > 0 and least[place - 1] > score:
+                least[place] = least[place - 1]
+                place -= 1
+            least[place] = score
+        nearer[:], tied[:] = 0, 0
+        for i in range(N):
+            if point_scores[a, i] < least[k - 1]:
+                nearer[labels[i]] += 1
+            elif point_scores[a, i] == least[k - 1]:
+                tied[labels[i]] += 1
+        left = k - nearer.sum()
+        votes[a] = nearer[own[a]] + max(0, left - (tied.sum() - tied[own[a]]))
+        most[a] = -1
+        for c in range(n_classes):
+            if c != own[a]:
+                most[a] = max(most[a], nearer[c] + min(left, tied[c]))
+    return votes, most

@@ -22,7 +22,7 @@ from convexrml.judge import SEARCH, Roads, crosscheck
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Norm, as_box, as_norm
-from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus, selected
+from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, selected
 from convexrml.study.data import DataSet
 from convexrml.validation import whole_number
 from convexrml.verdicts import CrossCheckReport
@@ -145,7 +145,7 @@ class Certification:
         """Which of the points `exact_at` have a known exact radius."""
         if self.exact is None:
             return np.zeros(len(self.exact_at), dtype=bool)
-        return np.array([status is not RadiusStatus.INTERVAL for status in self.exact.status], dtype=bool)
+        return np.array([status.closed for status in self.exact.status], dtype=bool)
 
 
 def error_at(radii: NDArray[np.float64], radius: float) -> float:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from convexrml.profiles import SolverProfile
-from convexrml.results import ExactRadii, RadiusStatus
+from convexrml.results import ExactRadii
 from convexrml.study.certify import Certification
 from convexrml.study.instances import Instance
 from convexrml.study.records import point_records
@@ -117,7 +117,8 @@ def _print_exact(result: Certification, exact: ExactRadii, console: Console) -> 
     console.print(legend + " More digits and columns are in the files.")
     undecided = int((~result.known).sum())
     if undecided:
-        console.print(f"[yellow]{undecided} radii are known as intervals only: {RadiusStatus.INTERVAL.value}.[/]")
+        reasons = "; ".join(dict.fromkeys(status.value for status in exact.status[~result.known]))
+        console.print(f"[yellow]{undecided} radii are known as intervals only: {reasons}.[/]")
 
 
 def print_crosscheck(judge: CrossCheckReport, console: Console, *, points: Sequence[int] | None = None) -> None:
