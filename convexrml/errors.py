@@ -55,3 +55,17 @@ class SolverCapabilityError(SolverError, ValueError):
 
 class SolverFailedError(SolverError):
     """The solver stopped with an error of its own."""
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a search: `radii` holds what was finished by then.
+
+    Attributes
+    ----------
+    radii : ExactRadii
+        One entry for each query; those that were not finished have status INTERRUPTED, lower 0 and upper inf.
+    """
+
+    def __init__(self, radii: object) -> None:
+        super().__init__("interrupted; the attribute `radii` holds what was finished")
+        self.radii = radii
