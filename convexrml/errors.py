@@ -1,8 +1,17 @@
 """The exceptions that convexrml raises: one small tree, rooted at `ConvexrmlError`.
 
 Every message names what was wrong, what was found, and what to do about it.  Each class also derives from the
-built-in exception that users would catch anyway.
+built-in exception that users would catch anyway.  Ctrl-C stays a `KeyboardInterrupt`; where work was done before it,
+the exception hands it over.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convexrml.results import ExactRadii
+    from convexrml.verdicts import CrossCheckReport
 
 
 class ConvexrmlError(Exception):
@@ -55,3 +64,32 @@ class SolverCapabilityError(SolverError, ValueError):
 
 class SolverFailedError(SolverError):
     """The solver stopped with an error of its own."""
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """An exact search was interrupted (Ctrl-C); what it knew by then is not lost.
+
+    Attributes
+    ----------
+    radii : ExactRadii
+        One entry for each query, as `exact_radius` would have returned it: those that were not finished have the status
+        INTERRUPTED and the interval proved so far.
+    """
+
+    def __init__(self, radii: ExactRadii) -> None:
+        super().__init__(f"interrupted; what is known of {len(radii)} queries is in the attribute radii")
+        self.radii = radii
+
+
+class CrossCheckInterrupted(KeyboardInterrupt):
+    """A cross-check was interrupted (Ctrl-C); what it had compared by then is not lost.
+
+    Attributes
+    ----------
+    report : CrossCheckReport
+        The comparisons made before.
+    """
+
+    def __init__(self, report: CrossCheckReport) -> None:
+        super().__init__(f"interrupted after {len(report.comparisons)} comparisons, see the attribute report")
+        self.report = report

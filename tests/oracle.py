@@ -253,7 +253,7 @@ def _float_least_euclidean(A, b):
     E, f = np.vstack([-A.T, -b / scale]), np.append(np.zeros(A.shape[1]), 1.0)
     u, rest = nnls(E, f)
     residual = E @ u - f
-    return None if rest < 1e-9 else residual[:-1] / residual[-1] * scale
+    return None if rest < 1e-9 else -residual[:-1] / residual[-1] * scale
 
 
 def _float_least_linear(A, b, norm):
