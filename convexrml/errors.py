@@ -67,22 +67,21 @@ class SolverFailedError(SolverError):
 
 
 class SearchInterrupted(KeyboardInterrupt):
-    """An exact search was interrupted (Ctrl-C); what it knew by then is not lost.
+    """Ctrl-C during a search: what was finished by then is not lost.
 
     Attributes
     ----------
     radii : ExactRadii
-        One entry for each query, as `exact_radius` would have returned it: those that were not finished have the status
-        INTERRUPTED and the interval proved so far.
+        One entry for each query; those that were not finished have status INTERRUPTED, lower 0 and upper inf.
     """
 
     def __init__(self, radii: ExactRadii) -> None:
-        super().__init__(f"interrupted; what is known of {len(radii)} queries is in the attribute radii")
+        super().__init__("interrupted; the attribute `radii` holds what was finished")
         self.radii = radii
 
 
 class CrossCheckInterrupted(KeyboardInterrupt):
-    """A cross-check was interrupted (Ctrl-C); what it had compared by then is not lost.
+    """Ctrl-C during a cross-check: what was compared by then is not lost.
 
     Attributes
     ----------
@@ -91,5 +90,5 @@ class CrossCheckInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, report: CrossCheckReport) -> None:
-        super().__init__(f"interrupted after {len(report.comparisons)} comparisons, see the attribute report")
+        super().__init__("interrupted; the attribute `report` holds what was compared")
         self.report = report
