@@ -144,7 +144,7 @@ _question_options = _options(
                  help="The vote of more than one neighbour that has to be lost."),
     click.option("--time-limit", type=click.FloatRange(0), metavar="SECONDS",
                  help="For each exact radius of more than one neighbour; what is met leaves an interval."),
-    click.option("--node-limit", type=click.IntRange(1), metavar="N", help="The same for the nodes of the search."),
+    click.option("--node-limit", type=click.IntRange(0), metavar="N", help="The same for the nodes of the search."),
 )
 _work_options = _options(
     click.option("--progress/--no-progress", default=None, help="Progress on stderr. Default: on a terminal."),
@@ -154,7 +154,8 @@ _certify_options = _options(
     click.option("--norm", type=click.Choice(["1", "2", "inf"]), default="2", show_default=True,
                  help="Norm of perturbations."),
     click.option("--solvers", callback=_names, metavar="NAME,...",
-                 help=f"Solvers of the explicit programs, for the cross-check. Default: {_DEFAULT_PROGRAMS}."),
+                 help="Solvers of the explicit programs, for the cross-check; 'search' for none. "
+                      f"Default: {_DEFAULT_PROGRAMS}."),
     click.option("--limit", type=click.IntRange(1), help="Only the first N test points."),
     click.option("--radii", callback=_numbers(), metavar="R1,R2,...",
                  help="Radii to state errors at. Default: 0.5, 1, 1.5 times the median certified radius."),

@@ -289,7 +289,7 @@ def test_many_queries_at_once(norm, cloud):
 def crowd():
     """Overlapping classes, so that trees have more than a few nodes."""
 
-    def make(seed, k, classes=2, n=80, d=4, queries=6):
+    def make(seed, k, classes=2, n=200, d=6, queries=6):
         rng = np.random.default_rng(seed)
         y = rng.integers(0, classes, n)
         X = rng.standard_normal((n, d)) + 0.7 * y[:, None]
@@ -322,6 +322,7 @@ def test_a_node_limit_leaves_a_certified_interval(crowd, k, vote):
             assert not found.any() or ask[0].mislabels(lost, ask[2][found], vote=vote).all()
             for status, width in zip(result.status, result.upper - result.lower, strict=True):
                 assert status.closed or (status is RadiusStatus.NODE_LIMIT and width > 0)
+            assert (result.solves <= node_limit).all()
             limited += sum(status is RadiusStatus.NODE_LIMIT for status in result.status)
             assert np.isnan(result.radius).tolist() == [not status.closed for status in result.status]
             before = result.lower

@@ -56,7 +56,7 @@ class Settings:
         How many of these, evenly spaced, the judge looks at: there the explicit programs are solved as well, and an
         attack is run; None is all.
     solvers : tuple of str or None
-        Solvers of the explicit programs; None: those of `judge.default_solvers`.
+        Solvers of the explicit programs, beside the search; None: those of `judge.default_solvers`.
     accuracy : str
     time_limit : float or None
         Seconds for each exact radius, of the search and of the programs; what is met leaves an interval.
@@ -210,7 +210,7 @@ def certify(
     model = NearestNeighbors(settings.n_neighbors, metric).fit(data.X_train, data.y_train)
     named = default_solvers(settings.n_neighbors, norm)
     if settings.solvers is not None:
-        named = (SEARCH, *dict.fromkeys(settings.solvers))
+        named = (SEARCH, *dict.fromkeys(name for name in settings.solvers if name != SEARCH))
     if settings.solvers is not None or settings.n_neighbors == 1:  # others are optional, see `judge.crosscheck`
         for solver in named[1:]:
             profiles.require_installed(profiles.get_profile(solver))
@@ -257,8 +257,8 @@ def certify(
             )  # fmt: skip
     except KeyboardInterrupt as stop:
         interrupted, missing = True, "interrupted; what was not finished is left out"
-        if isinstance(stop, SearchInterrupted):
-            exact = stop.radii
+        if isinstance(stop, SearchInterrupted):  # the closed form knows more of those that were not finished
+            exact = dataclasses.replace(stop.radii, lower=np.maximum(stop.radii.lower, certified.lower[exact_at]))
         if isinstance(stop, CrossCheckInterrupted):
             judge = stop.report
     if attack is None:

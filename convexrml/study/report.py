@@ -66,7 +66,7 @@ def print_certification(result: Certification, console: Console) -> None:
     console.print("Quantiles of the certified radius:")
     console.print(table)
 
-    _heading(console, f"Exact radii of {len(result.exact_at)} of {n} test points; {len(result.sample)} of them")
+    _heading(console, f"Exact radii of {len(result.exact_at)} of {n} test points, {len(result.sample)} of them shown")
     if result.exact is not None:
         _print_exact(result, result.exact, console)
     if result.missing:
