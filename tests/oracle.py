@@ -248,12 +248,19 @@ def _float_least(A, b, norm):
 
 
 def _float_least_euclidean(A, b):
-    """Lawson and Hanson, Solving Least Squares Problems, ch. 23: least distance programming."""
+    """Lawson and Hanson, Solving Least Squares Problems, ch. 23: least distance programming.
+
+    Where rows contradict each other by a hair the residual is small but not 0, and says nothing: that is told by the
+    point it leads to.
+    """
     scale = max(np.abs(b).max(), 1e-300)
     E, f = np.vstack([-A.T, -b / scale]), np.append(np.zeros(A.shape[1]), 1.0)
     u, rest = nnls(E, f)
     residual = E @ u - f
-    return None if rest < 1e-9 else residual[:-1] / residual[-1] * scale
+    if rest < 1e-9:
+        return None
+    point = -residual[:-1] / residual[-1]
+    return None if (A @ point - b / scale > 1e-8 * (1 + np.linalg.norm(point))).any() else point * scale
 
 
 def _float_least_linear(A, b, norm):

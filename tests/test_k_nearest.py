@@ -168,8 +168,8 @@ def test_floating_point_against_rational_numbers(norm):
 
 
 def test_the_order_of_bounds_and_of_votes():
-    """certified ≤ majority ≤ plurality ≤ attack."""
-    differ = 0
+    """certified ≤ majority ≤ plurality ≤ attack; and the oracle's own points lose the vote."""
+    differ = points = 0
     for seed in range(200):
         case, norm = drawn(1000 + seed, boxes=True), NORMS[seed % 3]
         ask = (case.model(), case.z[None], [case.label])
@@ -178,9 +178,18 @@ def test_the_order_of_bounds_and_of_votes():
         assert majority <= plurality * (1 + ORACLE)
         assert attack_radius(*ask, norm=norm, box=case.box).upper[0] >= plurality * (1 - ORACLE)
         differ += majority < plurality
+        for vote in VOTES:
+            given = (case.X, case.y, case.M, case.z, case.label, case.k, norm, vote, case.box, 1e-9)
+            radius, point = oracle.float_k_nearest_point(*given)
+            if point is not None:
+                assert np.linalg.norm(point, norm) == radius
+                root = np.eye(len(point)) if case.L is None else case.L  # the same distance for points of the same site
+                D = ((case.X @ root.T - root @ (case.z + point)) ** 2).sum(axis=1)
+                assert oracle.vote_lost(D, case.y, case.label, case.k, vote)
+                points += 1
         if same_vote(case.k, len(set(case.y.tolist()))):
             assert majority == plurality
-    assert differ >= 10
+    assert differ >= 10 and points >= 100
 
 
 # --- the roads against the oracle -----------------------------------------------------------------------------------
@@ -280,7 +289,7 @@ def test_many_queries_at_once(norm, cloud):
 def crowd():
     """Overlapping classes, so that trees have more than a few nodes."""
 
-    def make(seed, k, classes=2, n=80, d=4, queries=6):
+    def make(seed, k, classes=2, n=200, d=6, queries=6):
         rng = np.random.default_rng(seed)
         y = rng.integers(0, classes, n)
         X = rng.standard_normal((n, d)) + 0.7 * y[:, None]
@@ -313,6 +322,7 @@ def test_a_node_limit_leaves_a_certified_interval(crowd, k, vote):
             assert not found.any() or ask[0].mislabels(lost, ask[2][found], vote=vote).all()
             for status, width in zip(result.status, result.upper - result.lower, strict=True):
                 assert status.closed or (status is RadiusStatus.NODE_LIMIT and width > 0)
+            assert (result.solves <= node_limit).all()
             limited += sum(status is RadiusStatus.NODE_LIMIT for status in result.status)
             assert np.isnan(result.radius).tolist() == [not status.closed for status in result.status]
             before = result.lower
