@@ -13,77 +13,25 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.errors import SearchInterrupted
+from convexrml.grouped import GroupedSites, grouped_sites
+from convexrml.k_nearest import KNearestSearch, Limits, Query
 from convexrml.kernels import search as kernel
+from convexrml.kernels.scores import scores_into
+from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
-from convexrml.rounding import Rounding
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
+from convexrml.votes import Vote
 from convexrml.witness import witnessed_norms
 
 _QUERIES_PER_TASK = 512
+_SEARCHES_PER_TASK = 16  # of the branch and bound: what an interruption may lose
 _TASKS_PER_WORKER = 8
 _ATTEMPTS = 3
 _L2 = Norm(2.0)
 _OUTCOMES = {kernel.MISLABELLED: RadiusStatus.MISCLASSIFIED, kernel.NO_NEGATIVE: RadiusStatus.UNREACHABLE}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GroupedSites:
-    """A training set as the search kernel reads it: grouped by label, by rows and by columns.
-
-    Attributes
-    ----------
-    order : (N,) integer array
-        Index in the training set of each row here.
-    sites : (N, d) array
-    columns : (d, N) array
-        The same, transposed.
-    offsets, squares : (N,) arrays
-        Offsets, and ``‖u_i‖²``.
-    rounding : Rounding
-        In ℓ2, its lengths in this order.
-    points : (N, d) array
-        Training points.
-    class_start : (n_classes + 1,) integer array
-    shift : (d,) array
-    euclidean : bool
-    """
-
-    order: NDArray[np.int64]
-    sites: NDArray[np.float64]
-    columns: NDArray[np.float64]
-    offsets: NDArray[np.float64]
-    squares: NDArray[np.float64]
-    rounding: Rounding
-    points: NDArray[np.float64]
-    class_start: NDArray[np.int64]
-    shift: NDArray[np.float64]
-    euclidean: bool
-
-    def __sizeof__(self) -> int:
-        """Bytes held, so that a cluster's backend sees that this is worth sending to a worker only once."""
-        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-
-
-def grouped_sites(model: NearestNeighbors) -> GroupedSites:
-    """Group a fitted model's training set by label."""
-    order = np.argsort(model.labels_, kind="stable")
-    sites = np.ascontiguousarray(model.sites_[order])
-    rounding = model.rounding(_L2)
-    return GroupedSites(
-        order=order,
-        sites=sites,
-        columns=np.ascontiguousarray(sites.T),
-        offsets=model.offsets_[order],
-        squares=model.site_squares[order],
-        rounding=dataclasses.replace(rounding, lengths=rounding.lengths[order]),
-        points=np.ascontiguousarray(model.training_points_[order]),
-        class_start=np.concatenate([[0], np.cumsum(np.bincount(model.labels_, minlength=len(model.classes_)))]),
-        shift=model.shift_,
-        euclidean=model.metric_.is_euclidean,
-    )
 
 
 def exact_radius_by_search(
@@ -92,29 +40,64 @@ def exact_radius_by_search(
     y: NDArray[np.int64],
     norm: Norm,
     box: Box | None,
+    vote: Vote,
+    limits: Limits,
     n_jobs: int | None,
     progress: Callable[[int], object] | None,
 ) -> ExactRadii:
-    """Exact radii of 1-NN, the arguments checked already; `y` are encoded labels.  See `exact_radius`.
+    """Exact radii, the arguments checked already; `y` are encoded labels.  See `exact_radius`.
 
     Queries are split into tasks for joblib.  Kernels and HiGHS release Python's lock, so threads are preferred;
     whatever ``joblib.parallel_config`` asks for comes first.
     """
     by_label = np.argsort(y, kind="stable")  # programs of one label share their preparation
-    size = max(1, min(_QUERIES_PER_TASK, math.ceil(len(Z) / (_TASKS_PER_WORKER * joblib.effective_n_jobs(n_jobs)))))
+    one = model.n_neighbors == 1
+    most = _QUERIES_PER_TASK if one else _SEARCHES_PER_TASK
+    size = max(1, min(most, math.ceil(len(Z) / (_TASKS_PER_WORKER * joblib.effective_n_jobs(n_jobs)))))
     batches = [by_label[start : start + size] for start in range(0, len(Z), size)]
     if norm.order == 2:
         data = grouped_sites(model)
-        tasks = [joblib.delayed(_search)(data, _prepared(model, data, Z[at], y[at], box)) for at in batches]
+        queries = [_prepared(model, data, Z[at], y[at], box) for at in batches]
+        if one:
+            tasks = [joblib.delayed(_search)(data, batch) for batch in queries]
+        else:
+            question = _Question(model.metric_, model.n_neighbors, vote, limits)
+            tasks = [joblib.delayed(_branch_and_bound)(data, batch, question) for batch in queries]
     else:
         tasks = [joblib.delayed(_solve)(model, _Batch(at, Z[at], y[at], norm, box)) for at in batches]
-    parts = []
-    for part in _results(tasks, n_jobs):
-        parts.append(part)
-        if progress is not None:
-            progress(len(part))
+    parts: list[ExactRadii] = []
+    try:
+        for part in _results(tasks, n_jobs):
+            parts.append(part)
+            if progress is not None:
+                progress(len(part))
+    except KeyboardInterrupt as stop:
+        done = sum(map(len, parts))
+        parts.append(_unfinished(len(Z) - done, model, norm, box, vote))
+        raise SearchInterrupted(selected(joined(parts), np.argsort(by_label))) from stop
     found = selected(joined(parts), np.argsort(by_label))
-    return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 else found
+    return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 and one else found
+
+
+def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vote: Vote) -> ExactRadii:
+    """The record of n queries that were not reached."""
+    d, none = model.n_features_in_, np.zeros(0, dtype=np.int64)
+    return ExactRadii(
+        lower=np.zeros(n),
+        upper=np.full(n, np.inf),
+        perturbation=np.full((n, d), np.nan),
+        status=np.array([RadiusStatus.INTERRUPTED] * n, dtype=object),
+        negative=np.full(n, -1),
+        positives=(none,) * n,
+        multipliers=(np.zeros(0),) * n,
+        solves=np.zeros(n, dtype=np.int64),
+        tolerance=ROUNDING_WIDTH,
+        solver="search",
+        norm=norm,
+        box=box,
+        n_neighbors=model.n_neighbors,
+        vote=vote,
+    )
 
 
 def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[ExactRadii]:
@@ -187,6 +170,58 @@ def _prepared(
     centred = Z - model.shift_
     images, spread_rounding = model.images(Z)
     return _Queries(Z, label, centred, images, spread_rounding, box)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Question:
+    """What is asked of every query."""
+
+    metric: MahalanobisMetric
+    n_neighbors: int
+    vote: Vote
+    limits: Limits
+
+
+def each_query(data: GroupedSites, queries: _Queries) -> Iterator[Query]:
+    """Read the queries of a batch one by one, with their scores."""
+    (n, d), N = queries.Z.shape, len(data.sites)
+    rows, squared = np.empty((n, N)), np.empty((n, N))
+    scores_into(data.columns, data.offsets, queries.centred, rows)
+    if not data.euclidean:
+        scores_into(data.columns, data.squares, queries.images, squared)
+    box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
+    box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
+    outside = np.zeros(N, dtype=bool) if queries.box is None else ~queries.box.contains(data.points)
+    for a in range(n):
+        yield Query(
+            z=queries.Z[a], centred=queries.centred[a], image=queries.images[a], row=rows[a],
+            squared=rows[a] if data.euclidean else squared[a],
+            offset=float(queries.images[a] @ queries.images[a] + queries.spread_rounding[a]),
+            label=int(queries.label[a]), box_lower=box_lower, box_upper=box_upper, outside=outside,
+        )  # fmt: skip
+
+
+def _branch_and_bound(data: GroupedSites, queries: _Queries, question: _Question) -> ExactRadii:
+    """One task of the branch and bound."""
+    search = KNearestSearch(data, question.metric, question.n_neighbors, question.vote, queries.box)
+    found = [search.search(query, question.limits) for query in each_query(data, queries)]
+    n, none = len(found), np.zeros(0, dtype=np.int64)
+    return ExactRadii(
+        lower=np.array([one.lower for one in found]),
+        upper=np.array([one.upper for one in found]),
+        perturbation=np.array([one.step for one in found]),
+        status=np.array([one.status for one in found], dtype=object),
+        negative=np.full(n, -1),
+        positives=(none,) * n,
+        multipliers=(np.zeros(0),) * n,
+        solves=np.array([one.nodes for one in found], dtype=np.int64),
+        tolerance=ROUNDING_WIDTH,
+        solver="search",
+        norm=_L2,
+        box=queries.box,
+        n_neighbors=question.n_neighbors,
+        vote=question.vote,
+    )
 
 
 def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
