@@ -68,8 +68,8 @@ class Contenders:
         Upper bound on ``score_p − t`` over the ball, t the threshold; at least 0.
     below : (m,) array
         Upper bound on ``t − score_p``; at least 0.
-    tied : (m,) boolean array
-        Points that share site and offset, and so every score, with a point on the other side of the vote.
+    twin : (m,) integer array
+        The same number for points that share site and offset, and so every score.
     """
 
     points: NDArray[np.int64]
@@ -77,7 +77,7 @@ class Contenders:
     inside: NDArray[np.bool_]
     above: NDArray[np.float64]
     below: NDArray[np.float64]
-    tied: NDArray[np.bool_]
+    twin: NDArray[np.int64]
 
 
 def contenders(
@@ -131,13 +131,14 @@ def contenders(
         below = np.minimum(below, _order_statistic(D[~own].T, s))
     else:
         above, below = np.maximum(above, _order_statistic(-D, k)), np.minimum(below, _order_statistic(D.T, k))
+    functions = np.column_stack([model.sites_[points], model.offsets_[points]])
     return Contenders(
         points=points,
         own=own,
         inside=inside,
         above=np.maximum(-above, 0.0),
         below=np.maximum(below, 0.0),
-        tied=_tied(np.column_stack([model.sites_[points], model.offsets_[points]]), own),
+        twin=np.unique(functions, axis=0, return_inverse=True)[1].reshape(-1),
     )
 
 
@@ -184,13 +185,3 @@ def _order_statistic(values: NDArray[np.float64], s: int) -> NDArray[np.float64]
         return np.full(values.shape[:-1], np.inf)
     smallest: NDArray[np.float64] = np.partition(values, s - 1, axis=-1)[..., s - 1]
     return smallest
-
-
-def _tied(functions: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which rows occur on both sides of the vote."""
-    _, which = np.unique(functions, axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    n = which.max() + 1
-    both = (np.bincount(which[own], minlength=n) > 0) & (np.bincount(which[~own], minlength=n) > 0)
-    tied: NDArray[np.bool_] = both[which]
-    return tied

@@ -165,8 +165,9 @@ class KNearestPerturbation:
         gaps = (self.row[c.points] - self.row[reference]) / self._score
         eta = self._eta = cp.Variable(d, bounds=[within.lower / self.length, within.upper / self.length], name="eta")
         x = self.inside = cp.Variable(len(c.points), boolean=True, name="inside")
-        self._least, self._most = (cp.Parameter(len(c.points), name=name) for name in ("least", "most"))
-        self._margin = cp.Parameter(nonneg=True, name="margin")
+        self._least, self._most, self._lead, self._lag = (
+            cp.Parameter(len(c.points), name=name) for name in ("least", "most", "lead", "lag")
+        )
         self.constraints = {"fixed_inside": x >= self._least, "fixed_outside": x <= self._most}
         self.constraints |= self._rows(gaps - directions / self._sigma @ eta)
         size = cp.sum_squares(eta) / 2 if self.norm.order == 2 else cp.norm(eta, self.norm.order)
@@ -196,18 +197,21 @@ class KNearestPerturbation:
         """
         name = default_solver(self.norm) if solver is None else solver
         inside = self.contenders.inside
-        return self._solved(name, accuracy, options, inside, np.ones_like(inside), 0.0)
+        return self._solved(name, accuracy, options, inside, np.ones_like(inside), np.zeros(len(inside)))
 
     def solve_among(
         self, neighbours: NDArray[np.int64], margin: float, solver: str | None = None, accuracy: str = "accurate"
     ) -> ClaimedSolution:
         """Solve with x known: 1 for the training points `neighbours`, 0 for all others; each row held with a margin.
 
-        `margin` counts in the program's units, in which the radius is near 1; points that are tied with one another
-        need none.  Where a solver's tolerance leaves rows violated, an answer with a margin is a witness all the same.
+        `margin` counts in the program's units, in which the radius is near 1; points with a twin on the other side of
+        the threshold have none.  Where a solver's tolerance leaves rows violated, an answer with a margin is a witness
+        all the same.
         """
-        x = np.isin(self.contenders.points, neighbours)
-        return self._solved(default_solver(self.norm) if solver is None else solver, accuracy, {}, x, x, margin)
+        c, name = self.contenders, default_solver(self.norm) if solver is None else solver
+        x = np.isin(c.points, neighbours)
+        margins = np.where(np.isin(c.twin, c.twin[x]) & np.isin(c.twin, c.twin[~x]), 0.0, margin)
+        return self._solved(name, accuracy, {}, x, x, margins)
 
     def neighbours_at(self, perturbation: NDArray[np.float64]) -> NDArray[np.int64]:
         """The training points that decide the vote at ``z + δ``: those that x would be 1 for, the others before y."""
@@ -225,19 +229,17 @@ class KNearestPerturbation:
             return {"impossible": cp.sum(x) >= len(c.points) + 1}
         t = cp.Variable(name="threshold")
         own, other = np.flatnonzero(c.own), np.flatnonzero(~c.own)
-        above, below, strict = c.above / self._score, c.below / self._score, (~c.tied).astype(float)
+        above, below = c.above / self._score, c.below / self._score
         members = self._winners()
         wins = cp.Variable(len(members), boolean=True, name="wins") if len(members) > 1 else np.ones(1)
         winning = members.T.astype(float) @ wins
         count, of_label = members.astype(float) @ x, c.own.astype(float) @ x
-        lead = self._margin * cp.multiply(strict[other], winning[other])
-        rows = {"within": psi[other] + lead <= t + cp.multiply(above[other], 1 - x[other])}
+        rows = {"within": (psi + self._lead)[other] <= t + cp.multiply(above[other], 1 - x[other])}
         if len(own):
-            lag = self._margin * cp.multiply(strict[own], 1 - x[own])
-            rows["beyond"] = psi[own] - lag >= t - cp.multiply(below[own], x[own])
+            rows["beyond"] = (psi - self._lag)[own] >= t - cp.multiply(below[own], x[own])
         if self._majority:
             return rows | {"own": of_label <= s - 1, "others": cp.sum(x) - of_label == s}
-        rows["rivals"] = psi[other] >= t - cp.multiply(below[other], x[other] + winning[other])
+        rows["rivals"] = (psi - self._lag)[other] >= t - cp.multiply(below[other], x[other] + winning[other])
         rows["neighbours"] = cp.sum(x) == k
         if self.target is not None:
             return rows | {"own": of_label <= self.target[1], "winner": count >= self.target[1]}
@@ -260,9 +262,10 @@ class KNearestPerturbation:
         options: dict[str, object],
         least: NDArray[np.bool_],
         most: NDArray[np.bool_],
-        margin: float,
+        margins: NDArray[np.float64],
     ) -> ClaimedSolution:
-        self._least.value, self._most.value, self._margin.value = least.astype(float), most.astype(float), margin
+        self._least.value, self._most.value = least.astype(float), most.astype(float)
+        self._lead.value, self._lag.value = margins * least, margins * ~most
         report = solving.run(self.problem, solver, accuracy, options=options or None)
         eta = returned(self._eta.value, self.model.n_features_in_)
         inside = self.contenders.points[returned(self.inside.value, len(self.contenders.points)) > 0.5]
