@@ -31,7 +31,7 @@ _DESCENTS = 5
 _DESCENT_MARGIN = 1e-6
 _TARGETS = 8
 _MARGINS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)  # in the program's units, in which the radius is near 1
-_HALVINGS = 30
+_HALVINGS = 50
 _REACHES = (1.0, 10.0, 100.0)  # of the distance to the farthest training point, where no witness is known
 
 
@@ -51,9 +51,10 @@ def exact_radius_by_integer_program(
 
     **Status.**  CLAIMED: the solver claims the optimum, and a witness is within the tolerance of it.  The upper bound
     is proved by the witness; the lower bound is the claim less the profile's tolerance.  (lower = upper = inf: it
-    claims that no perturbation within a closed box changes the prediction.)  EXACT: the certified radius meets a witness.
-    UNREACHABLE: too few training points carry other labels, or too few can matter in a closed box; proved.  Otherwise
-    INTERVAL, or TIME_LIMIT: the lower bound is then the certified radius, proved, and a note says what went wrong.
+    claims that no perturbation within a closed box changes the prediction.)  EXACT: the certified radius meets a
+    witness.  UNREACHABLE: too few training points carry other labels, or too few can matter in a closed box; proved.
+    Otherwise INTERVAL, or TIME_LIMIT: the lower bound is then proved (the certified radius, as a rule), and a note says
+    what went wrong.
 
     No other solver is asked: the one that is named also finds the witness, by the same program with its binaries fixed.
     `time_limit` holds for each run on a query's mixed-integer program.
@@ -225,27 +226,33 @@ class _Road:
     ) -> None:
         """Look for a witness next to the returned δ, which the solver's tolerance may leave on the wrong side.
 
-        With the same neighbours and a margin there is a point strictly inside; between the two the boundary is found by
-        bisection, for the set of perturbations with these neighbours is convex.
+        On the way to the incumbent there is a boundary, found by bisection.  If it is too far, for the same neighbours
+        and a margin there is a point strictly inside: the set of perturbations with these neighbours is convex.  At a
+        point that several sets of neighbours share, one may have an inside where another has none.
         """
         delta = solution.variables["perturbation"]
         answer.improve(self._mislabelled(answer, name, delta), self.norm)
-        neighbours = np.concatenate([solution.chosen, solution.excused])
-        for margin in _MARGINS:
-            if answer.upper <= solution.value * (1 + self.tolerance):
-                return
-            inner = self._among(answer, program, neighbours, margin)
-            if inner is None:
-                return  # nor is there one with a larger margin
-            if self._mislabelled(answer, name, inner) is None:
-                continue
-            outer = delta
-            for _ in range(_HALVINGS):
-                middle = (outer + inner) / 2
-                inner, outer = (
-                    (middle, outer) if self._mislabelled(answer, name, middle) is not None else (inner, middle)
-                )
-            answer.improve(self._mislabelled(answer, name, inner), self.norm)
+        if math.isfinite(answer.upper):
+            self._bisect(answer, name, delta, answer.perturbation)
+        for neighbours in (np.concatenate([solution.chosen, solution.excused]), program.neighbours_at(delta)):
+            for margin in _MARGINS:
+                if answer.upper <= solution.value * (1 + self.tolerance):
+                    return
+                inner = self._among(answer, program, neighbours, margin)
+                if inner is None:
+                    break  # nor is there one with a larger margin
+                if self._mislabelled(answer, name, inner) is not None:
+                    self._bisect(answer, name, delta, inner)
+
+    def _bisect(self, answer: _Answer, name: object, outer: NDArray[np.float64], inner: NDArray[np.float64]) -> None:
+        """Improve the answer by a witness on the way from `outer` to the witness `inner`."""
+        for _ in range(_HALVINGS):
+            middle = (outer + inner) / 2
+            if self._mislabelled(answer, name, middle) is None:
+                outer = middle
+            else:
+                inner = middle
+        answer.improve(self._mislabelled(answer, name, inner), self.norm)
 
     def _mislabelled(self, answer: _Answer, name: object, delta: NDArray[np.float64]) -> NDArray[np.float64] | None:
         return first_mislabelled(self.model, answer.z, name, (answer.z + delta)[None], self.box, self.vote)

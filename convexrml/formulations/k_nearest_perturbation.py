@@ -168,6 +168,7 @@ class KNearestPerturbation:
         self._least, self._most, self._lead, self._lag = (
             cp.Parameter(len(c.points), name=name) for name in ("least", "most", "lead", "lag")
         )
+        self._ease = cp.Parameter(nonneg=True, name="ease")  # with margins the threshold may lie beyond all of T
         self.constraints = {"fixed_inside": x >= self._least, "fixed_outside": x <= self._most}
         self.constraints |= self._rows(gaps - directions / self._sigma @ eta)
         size = cp.sum_squares(eta) / 2 if self.norm.order == 2 else cp.norm(eta, self.norm.order)
@@ -229,7 +230,7 @@ class KNearestPerturbation:
             return {"impossible": cp.sum(x) >= len(c.points) + 1}
         t = cp.Variable(name="threshold")
         own, other = np.flatnonzero(c.own), np.flatnonzero(~c.own)
-        above, below = c.above / self._score, c.below / self._score
+        above, below = c.above / self._score, c.below / self._score + self._ease
         members = self._winners()
         wins = cp.Variable(len(members), boolean=True, name="wins") if len(members) > 1 else np.ones(1)
         winning = members.T.astype(float) @ wins
@@ -239,7 +240,8 @@ class KNearestPerturbation:
             rows["beyond"] = (psi - self._lag)[own] >= t - cp.multiply(below[own], x[own])
         if self._majority:
             return rows | {"own": of_label <= s - 1, "others": cp.sum(x) - of_label == s}
-        rows["rivals"] = (psi - self._lag)[other] >= t - cp.multiply(below[other], x[other] + winning[other])
+        lag = cp.multiply(self._lag[other], 1 - winning[other])
+        rows["rivals"] = psi[other] - lag >= t - cp.multiply(below[other], x[other] + winning[other])
         rows["neighbours"] = cp.sum(x) == k
         if self.target is not None:
             return rows | {"own": of_label <= self.target[1], "winner": count >= self.target[1]}
@@ -265,7 +267,7 @@ class KNearestPerturbation:
         margins: NDArray[np.float64],
     ) -> ClaimedSolution:
         self._least.value, self._most.value = least.astype(float), most.astype(float)
-        self._lead.value, self._lag.value = margins * least, margins * ~most
+        self._lead.value, self._lag.value, self._ease.value = margins * least, margins * ~most, margins.max(initial=0.0)
         report = solving.run(self.problem, solver, accuracy, options=options or None)
         eta = returned(self._eta.value, self.model.n_features_in_)
         inside = self.contenders.points[returned(self.inside.value, len(self.contenders.points)) > 0.5]
