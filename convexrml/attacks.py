@@ -115,7 +115,7 @@ def _by_cells(
     upper, perturbation = np.full(len(Z), math.inf), np.full(Z.shape, math.nan)
     for at in model.batches(len(Z)):
         for query, q in enumerate(each_query(data, prepared(model, data, Z[at], label[at], box)), at.start):
-            witness = search.attack(q, n_targets)
+            witness = search.attack(q, n_targets, model.n_neighbors // 2 - 1)
             if witness is not None:
                 upper[query], perturbation[query] = witness.upper, witness.step
             if progress is not None:
