@@ -34,7 +34,7 @@ def attack_radius(
     norm: float | str | Norm = 2,
     box: tuple[ArrayLike, ArrayLike] | Box | None = None,
     vote: str | Vote = Vote.PLURALITY,
-    n_targets: int = 8,
+    n_targets: int = 4,
     progress: Callable[[int], object] | None = None,
 ) -> AttackRadii:
     """Attack radius at each query: the norm of a perturbation at which the label loses the vote.
@@ -64,7 +64,7 @@ def attack_radius(
         Perturbed points stay inside; it has to contain every query.
     vote : {"plurality", "majority"}, default "plurality"
         The vote that has to be lost: see `Vote`.
-    n_targets : int, default 8
+    n_targets : int, default 4
         How many of the nearest negatives are tried.
     progress : callable, optional
         Called with the number of queries finished since the last call.
