@@ -15,7 +15,7 @@ from convexrml.kernels import branch_and_bound as kernel
 from convexrml.kernels import incumbent, local, scores
 from convexrml.kernels.branching import desk_for
 from convexrml.kernels.pruning import farthest_in_box
-from convexrml.kernels.tree import EMPTY_LEAF, HEAP_SIZE, N_EVALUATED, N_NODES, Tree
+from convexrml.kernels.tree import EMPTY_LEAF, FOUND, HEAP_SIZE, N_EVALUATED, N_NODES, Tree
 from convexrml.metric import MahalanobisMetric
 from convexrml.norms import Box, Norm
 from convexrml.results import RadiusStatus
@@ -154,6 +154,7 @@ class KNearestSearch:
     def attack(self, q: Query, n_rays: int = RAYS) -> Witness | None:
         """The nearest witness found, for a query that is labelled correctly; None if there is none."""
         data, rule, best = self.data, self.rule(q.label), np.empty(len(q.z))
+        target = np.empty(7, dtype=np.int64)
         start, stop = data.class_start[q.label], data.class_start[q.label + 1]
         first = incumbent.first_point(
             data.sites, self.labels, data.points, q.row, q.z, start, stop, q.box_lower, q.box_upper, rule,
@@ -166,8 +167,10 @@ class KNearestSearch:
             return None
         radius = first * (1 + 1e-6)
         near = self._local(q, radius, radius)
-        incumbent.attacked(near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, radius, best, self.space)
-        return self._witness(q, near, best, radius)
+        incumbent.attacked(
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, radius, best, target, self.space
+        )  # fmt: skip
+        return self._witness(q, near, target, best, radius)
 
     def search(self, q: Query, limits: Limits) -> Finding:
         """Exact radius of a query, or an interval where a limit is met."""
@@ -175,10 +178,10 @@ class KNearestSearch:
         if self.is_lost(q):
             return Finding(0.0, 0.0, np.zeros(len(q.z)), RadiusStatus.MISCLASSIFIED)
         targets = self.targets(q.label)
-        if len(targets) == 0:
+        within = math.inf if self.box is None else float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z))
+        if len(targets) == 0 or within == 0:
             return Finding(math.inf, math.inf, none, RadiusStatus.UNREACHABLE)
         witness = self.attack(q)
-        within = math.inf if self.box is None else float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z))
         radius = within if witness is None else min(within, witness.upper * _BEYOND)
         far = radius
         if math.isinf(radius):
@@ -194,11 +197,12 @@ class KNearestSearch:
         desk = desk_for(len(near.halves), len(q.z), self.k)
         status: RadiusStatus | None = None
         while status is None:
-            outcome = kernel.expand(tree, near, apart, targets, radius, _SLICE, desk)
+            budget = min(_SLICE, limits.nodes - tree.counts[N_EVALUATED])
+            outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
             if outcome == kernel.PROVED:
                 break
             if outcome == kernel.WITNESSED:
-                other = self._witness(q, near, desk.w, far)
+                other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
                 if other is not None and (witness is None or other.upper < witness.upper):
                     witness = other
                 break
@@ -241,12 +245,14 @@ class KNearestSearch:
             q.box_lower - q.z, q.box_upper - q.z, self.box is not None, rules, z_length, reach,
         )  # fmt: skip
 
-    def _witness(self, q: Query, near: local.Local, at: NDArray[np.float64], radius: float) -> Witness | None:
-        """A witness next to the point `at`, a step from the query."""
+    def _witness(
+        self, q: Query, near: local.Local, target: NDArray[np.int64], at: NDArray[np.float64], radius: float
+    ) -> Witness | None:
+        """A witness in the target's cell at the point `at`, a step from the query."""
         step = np.empty(len(q.z))
         blur = incumbent.witnessed(
-            near, self.data.offsets, q.z, self.data.shift, q.box_lower, q.box_upper, self.rule(q.label), at, radius,
-            self.space, step, np.empty(len(q.z)),
+            near, self.data.offsets, q.z, self.data.shift, q.box_lower, q.box_upper, self.rule(q.label), target,
+            at, radius, self.space, step, np.empty(len(q.z)),
         )  # fmt: skip
         return Witness(witnessed_norm(q.z, step, _L2), step, float(blur)) if blur >= 0 else None
 

@@ -96,34 +96,48 @@ def target_is_met(local, target, phi, slack):
 def nearest_in_cell(
     local, target, phi, margin, tolerance, stop_at, w, active, multipliers, Q, R, work, members, others, second
 ):  # fmt: skip
-    """The point of least norm in the cell that is read off `phi`, every other raised by `margin`: rows and outcome.
+    """The point of least norm in the cell that is read off `phi`, narrowed by a margin: rows and outcome.
 
-    −1 rows where there is no such cell.  An other in a member's own place stays: no margin tells them apart.
+    −1 rows where there is no such cell.
     """
     n_members, n_others, n_second = cell_at(local, target, phi, members, others, second)
     if n_members == 0:
         return -1, 0
     halves = local.halves
     if margin > 0.0:
-        halves = local.halves.copy()
-        raised = np.zeros(halves.shape[0], dtype=np.bool_)
-        for c in range(n_others):
-            raised[others[c]] = True
-        for c in range(n_second):
-            raised[second[c]] = True
-        for a in range(n_members):
-            raised[members[a]] = False
-            for t in range(halves.shape[0]):
-                if raised[t] and halves[t] == local.halves[members[a]] and same(local.sites, t, members[a]):
-                    raised[t] = False
-        for t in range(halves.shape[0]):
-            if raised[t]:
-                halves[t] -= margin
+        halves = drawn_apart(local, members, n_members, others, n_others, second, n_second, margin)
     return nearest_of_pairs(
         local.sites, halves, local.spreads, local.image, members, n_members, others, n_others, target[SECONDS],
         second, n_second, local.room_lower, local.room_upper, local.boxed, tolerance, stop_at, w, 0, active,
         multipliers, Q, R, work,
     )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def drawn_apart(local, members, n_members, others, n_others, second, n_second, margin):
+    """Half scores with members raised and others lowered by a margin, so that they have to be farther apart.
+
+    A member and an other in the same place stay where they are: no margin tells them apart.
+    """
+    halves, n = local.halves.copy(), local.halves.shape[0]
+    lowered, placed = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
+    for c in range(n_others):
+        lowered[others[c]] = True
+    for c in range(n_second):
+        lowered[second[c]] = True
+    for a in range(n_members):
+        j = members[a]
+        lowered[j] = False
+        for t in range(n):
+            if lowered[t] and local.halves[t] == local.halves[j] and same(local.sites, t, j):
+                placed[t], placed[j] = True, True
+    for t in range(n):
+        if lowered[t] and not placed[t]:
+            halves[t] -= margin
+    for a in range(n_members):
+        if not placed[members[a]]:
+            halves[members[a]] += margin
+    return halves
 
 
 @njit(cache=True, nogil=True)

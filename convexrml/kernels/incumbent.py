@@ -168,28 +168,28 @@ def first_point(sites, labels, points, row, z, start, stop, box_lower, box_upper
 
 
 @njit(cache=True, nogil=True)
-def descended(local, rule, values, length, best, space):
+def descended(local, rule, values, length, best, target, space):
     """From half scores at which the vote is lost to the nearest point of the cell there, as long as that gains.
 
     At each point the cell is read off again, binding sites last (members) or first (excused).  Returns the norm of the
-    nearest point, which `best` receives if it is below `length`.
+    nearest point, which `best` receives if it is below `length`, and `target` what is met there.
     """
     n = local.halves.shape[0]
-    slack, target = slack_of(local), np.empty(7, dtype=np.int64)
+    slack, cell = slack_of(local), np.empty(7, dtype=np.int64)
     for _ in range(_ROUNDS):
         is_lost, other, count = lost(rule, values, local.classes, space)
         if not is_lost:
             return length
-        write_target(target, rule.n_neighbors, other, count)
+        write_target(cell, rule.n_neighbors, other, count)
         rows, outcome = nearest_in_cell(
-            local, target, values, 0.0, 1e-3 * slack, length * _GAIN, space.w, space.active, space.multipliers,
+            local, cell, values, 0.0, 1e-3 * slack, length * _GAIN, space.w, space.active, space.multipliers,
             space.Q, space.R, space.work, space.members, space.others, space.second,
         )  # fmt: skip
         reached = np.sqrt(dot(space.w, space.w))
         if rows < 0 or outcome != SOLVED or not reached < length * _GAIN:
             return length
         length = reached
-        best[:] = space.w
+        best[:], target[:] = space.w, cell
         half_scores(local, best, values)
         most = 0.0
         for c in range(rows):
@@ -203,11 +203,11 @@ def descended(local, rule, values, length, best, space):
 
 
 @njit(cache=True, nogil=True)
-def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best, space):
+def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best, target, space):
     """The nearest point found at which the vote is lost: cells around `best` and around where rays enter them.
 
     `best` is a step at which the vote is lost, of norm below `radius`; it receives the nearest one, whose norm is
-    returned.
+    returned, and `target` what is met there.
     """
     n, d = local.sites.shape
     m = local.n_negatives
@@ -221,7 +221,9 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best,
     centre, ray, slopes, values = np.empty(d), np.empty(d), np.empty(n), np.empty(n)
     size = (rule.n_neighbors + 1) // 2
     half_scores(local, best, values)
-    length = descended(local, rule, values, radius, best, space)
+    _, other, count = lost(rule, values, local.classes, space)
+    write_target(target, rule.n_neighbors, other, count)
+    length = descended(local, rule, values, radius, best, target, space)
     for r in range(min(n_rays, n_near)):
         if not group_centre(near_points, places, r, n_near, size, near_classes, not rule.majority, centre):
             continue
@@ -235,27 +237,21 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best,
         if theta < np.inf:
             for t in range(n):
                 values[t] = local.halves[t] - theta * slopes[t]
-            length = descended(local, rule, values, length, best, space)
+            length = descended(local, rule, values, length, best, target, space)
     return np.sqrt(dot(best, best))
 
 
 @njit(cache=True, nogil=True)
-def witnessed(local, offsets, z, shift, box_lower, box_upper, rule, near, radius, space, step, moved):
+def witnessed(local, offsets, z, shift, box_lower, box_upper, rule, target, near, radius, space, step, moved):
     """Move a point at which the vote is lost, up to rounding, to one where it is lost beyond doubt; −1 if that failed.
 
-    `near` is w; the cell is read off there, and its nearest point taken with every other raised by a margin, until the
-    classifier's own scores of the local points lose the vote.  Writes the step from z, and returns how far rounding may
-    move the boundary of that cell at its binding rows.
+    `near` is w; the target's cell is read off there, and its nearest point taken with every other raised by a margin,
+    until the classifier's own scores of the local points lose the vote.  Writes the step from z, and returns how far
+    rounding may move the boundary of that cell at its binding rows.
     """
     n, d = local.sites.shape
-    phi, values, target, slack = np.empty(n), np.empty(n), np.empty(7, dtype=np.int64), slack_of(local)
+    phi, values, slack = np.empty(n), np.empty(n), slack_of(local)
     half_scores(local, near, phi)
-    for t in range(n):  # ties at `near` are met: count them for the others
-        values[t] = phi[t] - 4.0 * slack if t < local.n_negatives else phi[t]
-    is_lost, other, count = lost(rule, values, local.classes, space)
-    if not is_lost:
-        return -1.0
-    write_target(target, rule.n_neighbors, other, count)
     for margin in _MARGINS:
         rows, outcome = nearest_in_cell(
             local, target, phi, margin * slack, 1e-3 * slack, np.inf, space.w, space.active, space.multipliers,
