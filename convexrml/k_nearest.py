@@ -18,6 +18,7 @@ from convexrml.kernels.pruning import farthest_in_box
 from convexrml.kernels.tree import EMPTY_LEAF, FOUND, HEAP_SIZE, N_EVALUATED, N_NODES, Tree
 from convexrml.metric import MahalanobisMetric
 from convexrml.norms import Box, Norm
+from convexrml.queries import Query
 from convexrml.results import RadiusStatus
 from convexrml.search_tree import grown, planted
 from convexrml.visits import ROUNDING_WIDTH, status_of
@@ -41,36 +42,6 @@ class Limits:
     seconds: float = math.inf
     nodes: float = math.inf
     memory: float = math.inf
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Query:
-    """One query as the search reads it.
-
-    Attributes
-    ----------
-    z, centred, image : (d,) arrays
-        The query, ``z − m`` and ``M (z − m)``.
-    row, squared : (N,) arrays
-        Scores, and ``‖u_i − Mz‖²`` less `offset`.
-    offset : float
-    label : int
-    box_lower, box_upper : (d,) arrays
-        Infinite where there is no side.
-    outside : (N,) boolean array
-        Training points that the box leaves out.
-    """
-
-    z: NDArray[np.float64]
-    centred: NDArray[np.float64]
-    image: NDArray[np.float64]
-    row: NDArray[np.float64]
-    squared: NDArray[np.float64]
-    offset: float
-    label: int
-    box_lower: NDArray[np.float64]
-    box_upper: NDArray[np.float64]
-    outside: NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,7 +123,9 @@ class KNearestSearch:
         return np.array(found, dtype=np.int64).reshape(-1, 7)
 
     def attack(self, q: Query, n_rays: int = RAYS) -> Witness | None:
-        """The nearest witness found, for a query that is labelled correctly; None if there is none."""
+        """The nearest witness found; None if there is none."""
+        if self.is_lost(q):
+            return Witness(0.0, np.zeros(len(q.z)), 0.0)
         data, rule, best = self.data, self.rule(q.label), np.empty(len(q.z))
         target = np.empty(7, dtype=np.int64)
         start, stop = data.class_start[q.label], data.class_start[q.label + 1]
@@ -195,25 +168,22 @@ class KNearestSearch:
         apart = local.separations(near)
         tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
-        status: RadiusStatus | None = None
-        while status is None:
+        status, outcome = _limit_met(limits, tree, started), kernel.MORE
+        while status is None and outcome != kernel.PROVED:
             budget = min(_SLICE, limits.nodes - tree.counts[N_EVALUATED])
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
-            if outcome == kernel.PROVED:
-                break
-            if outcome == kernel.WITNESSED:
-                other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
+            if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
+                found = targets[tree.target[tree.counts[FOUND]]]
+                other = self._witness(q, near, found, desk.w, far)
                 if other is not None and (witness is None or other.upper < witness.upper):
                     witness = other
-                break
+                    radius = min(radius, witness.upper * _BEYOND)
             if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
                 status = RadiusStatus.MEMORY_LIMIT
-            elif tree.counts[N_EVALUATED] >= limits.nodes:
-                status = RadiusStatus.NODE_LIMIT
-            elif time.perf_counter() - started > limits.seconds:
-                status = RadiusStatus.TIME_LIMIT
             elif outcome == kernel.FULL:
                 tree = grown(tree)
+            if outcome != kernel.PROVED:
+                status = status or _limit_met(limits, tree, started)
         lower = float(tree.floor[0])
         if tree.counts[HEAP_SIZE] > 0:
             lower = min(lower, float(tree.heap_key[0]))
@@ -290,3 +260,9 @@ class KNearestSearch:
             if not prove_empty(self.metric, self.data.points, q.z, pairs, sides):
                 return False
         return True
+
+
+def _limit_met(limits: Limits, tree: Tree, started: float) -> RadiusStatus | None:
+    if tree.counts[N_EVALUATED] >= limits.nodes:
+        return RadiusStatus.NODE_LIMIT
+    return RadiusStatus.TIME_LIMIT if time.perf_counter() - started >= limits.seconds else None
