@@ -30,7 +30,6 @@ EXCHANGES = 20
 _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
-_MOST_PAIRS = 2**24  # of a negative and a positive whose distances are held
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
 _STRETCHES = (1.0, 10.0, 1000.0)
 
@@ -51,13 +50,12 @@ class Finding:
     Attributes
     ----------
     lower, upper : float
+        The lower end is 0 where memory did not even suffice for the closed form.
     step : (d,) array
         To the witness of `upper`; NaN where there is none.
     status : RadiusStatus
     nodes : int
         Nodes evaluated.
-    note : str
-        What kept the interval open, if it is not a limit.
     """
 
     lower: float
@@ -65,7 +63,6 @@ class Finding:
     step: NDArray[np.float64]
     status: RadiusStatus
     nodes: int = 0
-    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,6 +72,16 @@ class Witness:
     upper: float
     step: NDArray[np.float64]
     blur: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Bounds:
+    """What one branch and bound found: a lower bound, the nearest witness, the limit that ended it if one did."""
+
+    lower: float
+    witness: Witness | None
+    limit: RadiusStatus | None
+    nodes: int
 
 
 class KNearestSearch:
@@ -159,35 +166,54 @@ class KNearestSearch:
         if len(targets) == 0 or within == 0:
             return Finding(math.inf, math.inf, none, RadiusStatus.UNREACHABLE)
         witness = self.attack(q)
+        found = self._branch_and_bound(q, targets, witness, within, limits, started)
+        if witness is None and found.witness is not None:  # once more, now that the search has an end
+            witness = found.witness
+            rest = dataclasses.replace(limits, nodes=limits.nodes - found.nodes)
+            again = self._branch_and_bound(q, targets, witness, within, rest, started)
+            found = dataclasses.replace(again, lower=max(again.lower, found.lower), nodes=found.nodes + again.nodes)
+        if found.witness is None:
+            status = found.limit or status_of(found.lower, math.inf, ROUNDING_WIDTH, 0.0)
+            return Finding(found.lower, math.inf, none, status, found.nodes)
+        upper, step = found.witness.upper, found.witness.step
+        lower = min(found.lower, upper)
+        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
+        return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
+
+    def _branch_and_bound(
+        self,
+        q: Query,
+        targets: NDArray[np.int64],
+        witness: Witness | None,
+        within: float,
+        limits: Limits,
+        started: float,
+    ) -> _Bounds:
+        """Search below a witness (None: everywhere, until there is one)."""
         radius = within if witness is None else min(within, witness.upper * _BEYOND)
         far = radius
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
         near = self._local(q, radius, far)
-        if near.n_negatives * (len(near.halves) - near.n_negatives) > _MOST_PAIRS:
-            lower, upper, step = 0.0, math.inf, none
-            if witness is not None:
-                upper, step = witness.upper, witness.step
-            return Finding(lower, upper, step, RadiusStatus.MEMORY_LIMIT, 0, "too many training points matter")
+        if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
+            return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near)
         tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
-        status, outcome = _limit_met(limits, tree, started), kernel.MORE
-        while status is None and outcome != kernel.PROVED:
+        limit, outcome = _limit_met(limits, tree, started), kernel.MORE
+        while limit is None and outcome != kernel.PROVED:
             budget = min(_SLICE, limits.nodes - tree.counts[N_EVALUATED])
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
             if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
-                found = targets[tree.target[tree.counts[FOUND]]]
-                other = self._witness(q, near, found, desk.w, far)
+                other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
                 if other is not None and (witness is None or other.upper < witness.upper):
-                    witness = other
-                    radius = min(radius, witness.upper * _BEYOND)
+                    witness, radius = other, min(radius, other.upper * _BEYOND)
             if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
-                status = RadiusStatus.MEMORY_LIMIT
+                limit = RadiusStatus.MEMORY_LIMIT
             elif outcome == kernel.FULL:
                 tree = grown(tree)
             if outcome != kernel.PROVED:
-                status = status or _limit_met(limits, tree, started)
+                limit = limit or _limit_met(limits, tree, started)
         lower = float(tree.floor[0])
         if tree.counts[HEAP_SIZE] > 0:
             lower = min(lower, float(tree.heap_key[0]))
@@ -197,12 +223,7 @@ class KNearestSearch:
             lower = math.inf  # nothing in the box is farther
         elif math.isfinite(lower):
             lower = min(lower, far)
-        nodes = int(tree.counts[N_EVALUATED])
-        if witness is None:
-            return Finding(lower, math.inf, none, status or status_of(lower, math.inf, ROUNDING_WIDTH, 0.0), nodes)
-        lower = min(lower, witness.upper)
-        closed = status_of(lower, witness.upper, ROUNDING_WIDTH, witness.blur)
-        return Finding(lower, witness.upper, witness.step, closed if closed.closed else status or closed, nodes)
+        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]))
 
     def _local(self, q: Query, radius: float, far: float) -> local.Local:
         """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
@@ -212,7 +233,7 @@ class KNearestSearch:
         reach = z_length + far
         index, n_negatives = local.matter(
             data.sites, data.rounding.lengths, q.row, q.squared, q.offset, start, stop, radius, (self.k + 1) // 2,
-            rules, z_length, reach, q.outside, not self.majority,
+            rules, z_length, reach, not self.majority,
         )  # fmt: skip
         return self._gathered(q, index, n_negatives, far)
 

@@ -49,8 +49,6 @@ class Query:
     label : int
     box_lower, box_upper : (d,) arrays
         Infinite where there is no side.
-    outside : (N,) boolean array
-        Training points that the box leaves out.
     """
 
     z: NDArray[np.float64]
@@ -62,7 +60,6 @@ class Query:
     label: int
     box_lower: NDArray[np.float64]
     box_upper: NDArray[np.float64]
-    outside: NDArray[np.bool_]
 
 
 def each_query(data: GroupedSites, queries: Queries) -> Iterator[Query]:
@@ -74,11 +71,10 @@ def each_query(data: GroupedSites, queries: Queries) -> Iterator[Query]:
         scores_into(data.columns, data.squares, queries.images, squared)
     box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
     box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
-    outside = np.zeros(N, dtype=bool) if queries.box is None else ~queries.box.contains(data.points)
     for a in range(n):
         yield Query(
             z=queries.Z[a], centred=queries.centred[a], image=queries.images[a], row=rows[a],
             squared=rows[a] if data.euclidean else squared[a],
             offset=float(queries.images[a] @ queries.images[a] + queries.spread_rounding[a]),
-            label=int(queries.label[a]), box_lower=box_lower, box_upper=box_upper, outside=outside,
+            label=int(queries.label[a]), box_lower=box_lower, box_upper=box_upper,
         )  # fmt: skip

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.bounds import certified_radius
 from convexrml.errors import SearchInterrupted
 from convexrml.grouped import GroupedSites, grouped_sites
 from convexrml.k_nearest import KNearestSearch, Limits
@@ -75,8 +76,20 @@ def exact_radius_by_search(
         done = sum(map(len, parts))
         parts.append(_unfinished(len(Z) - done, model, norm, box, vote))
         raise SearchInterrupted(selected(joined(parts), np.argsort(by_label))) from stop
-    found = selected(joined(parts), np.argsort(by_label))
+    found = _with_closed_form(selected(joined(parts), np.argsort(by_label)), model, Z, y)
     return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 and one else found
+
+
+def _with_closed_form(
+    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+) -> ExactRadii:
+    """Where memory did not suffice for anything else, the certified radius is the lower bound."""
+    bare = np.array([s is RadiusStatus.MEMORY_LIMIT for s in found.status]) & (found.lower == 0)
+    if not bare.any():
+        return found
+    lower = found.lower.copy()
+    lower[bare] = certified_radius(model, Z[bare], model.classes_[y[bare]], norm=found.norm).lower
+    return dataclasses.replace(found, lower=np.minimum(lower, found.upper))
 
 
 def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vote: Vote) -> ExactRadii:
