@@ -18,18 +18,18 @@ from convexrml.kernels.pruning import farthest_in_box
 from convexrml.kernels.tree import EMPTY_LEAF, FOUND, HEAP_SIZE, N_EVALUATED, N_NODES, Tree
 from convexrml.metric import MahalanobisMetric
 from convexrml.norms import Box, Norm
+from convexrml.queries import Query
 from convexrml.results import RadiusStatus
 from convexrml.search_tree import grown, planted
 from convexrml.visits import ROUNDING_WIDTH, status_of
 from convexrml.votes import Vote, same_vote
 from convexrml.witness import witnessed_norm
 
-FIRST_RAYS = 3
-RAYS = 12
+RAYS = 8
+EXCHANGES = 20
 _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
-_MOST_PAIRS = 2**24  # of a negative and a positive whose distances are held
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
 _STRETCHES = (1.0, 10.0, 1000.0)
 
@@ -44,49 +44,18 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Query:
-    """One query as the search reads it.
-
-    Attributes
-    ----------
-    z, centred, image : (d,) arrays
-        The query, ``z − m`` and ``M (z − m)``.
-    row, squared : (N,) arrays
-        Scores, and ``‖u_i − Mz‖²`` less `offset`.
-    offset : float
-    label : int
-    box_lower, box_upper : (d,) arrays
-        Infinite where there is no side.
-    outside : (N,) boolean array
-        Training points that the box leaves out.
-    """
-
-    z: NDArray[np.float64]
-    centred: NDArray[np.float64]
-    image: NDArray[np.float64]
-    row: NDArray[np.float64]
-    squared: NDArray[np.float64]
-    offset: float
-    label: int
-    box_lower: NDArray[np.float64]
-    box_upper: NDArray[np.float64]
-    outside: NDArray[np.bool_]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Finding:
     """What is known of one query's radius.
 
     Attributes
     ----------
     lower, upper : float
+        The lower end is 0 where memory did not even suffice for the closed form.
     step : (d,) array
         To the witness of `upper`; NaN where there is none.
     status : RadiusStatus
     nodes : int
         Nodes evaluated.
-    note : str
-        What kept the interval open, if it is not a limit.
     """
 
     lower: float
@@ -94,7 +63,6 @@ class Finding:
     step: NDArray[np.float64]
     status: RadiusStatus
     nodes: int = 0
-    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,6 +72,16 @@ class Witness:
     upper: float
     step: NDArray[np.float64]
     blur: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Bounds:
+    """What one branch and bound found: a lower bound, the nearest witness, the limit that ended it if one did."""
+
+    lower: float
+    witness: Witness | None
+    limit: RadiusStatus | None
+    nodes: int
 
 
 class KNearestSearch:
@@ -151,16 +129,22 @@ class KNearestSearch:
                 found.append(target)
         return np.array(found, dtype=np.int64).reshape(-1, 7)
 
-    def attack(self, q: Query, n_rays: int = RAYS) -> Witness | None:
-        """The nearest witness found, for a query that is labelled correctly; None if there is none."""
-        data, rule, best = self.data, self.rule(q.label), np.empty(len(q.z))
-        target = np.empty(7, dtype=np.int64)
-        start, stop = data.class_start[q.label], data.class_start[q.label + 1]
-        first = incumbent.first_point(
-            data.sites, self.labels, data.points, q.row, q.z, start, stop, q.box_lower, q.box_upper, rule,
-            min(n_rays, FIRST_RAYS), best, self.space,
+    def attack(self, q: Query, n_rays: int = RAYS, n_exchanges: int = EXCHANGES) -> Witness | None:
+        """The nearest witness found; None if there is none."""
+        if self.is_lost(q):
+            return Witness(0.0, np.zeros(len(q.z)), 0.0)
+        data, rule = self.data, self.rule(q.label)
+        best, target = np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
+        index, n_negatives = incumbent.pool(q.row, data.class_start[q.label], data.class_start[q.label + 1])
+        near = self._gathered(q, index, n_negatives, 0.0)
+        first = incumbent.attacked(
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, 0, math.inf, best, target, self.space
         )  # fmt: skip
-        if math.isinf(first):
+        if math.isfinite(first):
+            first = incumbent.first_point(
+                data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best, self.space
+            )  # fmt: skip
+        if not math.isfinite(first):
             best = self._any_point(q)
             first = float(np.linalg.norm(best))
         if math.isnan(first):
@@ -168,7 +152,7 @@ class KNearestSearch:
         radius = first * (1 + 1e-6)
         near = self._local(q, radius, radius)
         incumbent.attacked(
-            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, radius, best, target, self.space
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
         )  # fmt: skip
         return self._witness(q, near, target, best, radius)
 
@@ -182,38 +166,54 @@ class KNearestSearch:
         if len(targets) == 0 or within == 0:
             return Finding(math.inf, math.inf, none, RadiusStatus.UNREACHABLE)
         witness = self.attack(q)
+        found = self._branch_and_bound(q, targets, witness, within, limits, started)
+        if witness is None and found.witness is not None:  # once more, now that the search has an end
+            witness = found.witness
+            rest = dataclasses.replace(limits, nodes=limits.nodes - found.nodes)
+            again = self._branch_and_bound(q, targets, witness, within, rest, started)
+            found = dataclasses.replace(again, lower=max(again.lower, found.lower), nodes=found.nodes + again.nodes)
+        if found.witness is None:
+            status = found.limit or status_of(found.lower, math.inf, ROUNDING_WIDTH, 0.0)
+            return Finding(found.lower, math.inf, none, status, found.nodes)
+        upper, step = found.witness.upper, found.witness.step
+        lower = min(found.lower, upper)
+        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
+        return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
+
+    def _branch_and_bound(
+        self,
+        q: Query,
+        targets: NDArray[np.int64],
+        witness: Witness | None,
+        within: float,
+        limits: Limits,
+        started: float,
+    ) -> _Bounds:
+        """Search below a witness (None: everywhere, until there is one)."""
         radius = within if witness is None else min(within, witness.upper * _BEYOND)
         far = radius
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
         near = self._local(q, radius, far)
-        if near.n_negatives * (len(near.halves) - near.n_negatives) > _MOST_PAIRS:
-            lower, upper, step = 0.0, math.inf, none
-            if witness is not None:
-                upper, step = witness.upper, witness.step
-            return Finding(lower, upper, step, RadiusStatus.MEMORY_LIMIT, 0, "too many training points matter")
+        if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
+            return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near)
         tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
-        status: RadiusStatus | None = None
-        while status is None:
+        limit, outcome = _limit_met(limits, tree, started), kernel.MORE
+        while limit is None and outcome != kernel.PROVED:
             budget = min(_SLICE, limits.nodes - tree.counts[N_EVALUATED])
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
-            if outcome == kernel.PROVED:
-                break
-            if outcome == kernel.WITNESSED:
+            if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
                 other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
                 if other is not None and (witness is None or other.upper < witness.upper):
-                    witness = other
-                break
+                    witness, radius = other, min(radius, other.upper * _BEYOND)
             if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
-                status = RadiusStatus.MEMORY_LIMIT
-            elif tree.counts[N_EVALUATED] >= limits.nodes:
-                status = RadiusStatus.NODE_LIMIT
-            elif time.perf_counter() - started > limits.seconds:
-                status = RadiusStatus.TIME_LIMIT
+                limit = RadiusStatus.MEMORY_LIMIT
             elif outcome == kernel.FULL:
                 tree = grown(tree)
+            if outcome != kernel.PROVED:
+                limit = limit or _limit_met(limits, tree, started)
         lower = float(tree.floor[0])
         if tree.counts[HEAP_SIZE] > 0:
             lower = min(lower, float(tree.heap_key[0]))
@@ -223,12 +223,7 @@ class KNearestSearch:
             lower = math.inf  # nothing in the box is farther
         elif math.isfinite(lower):
             lower = min(lower, far)
-        nodes = int(tree.counts[N_EVALUATED])
-        if witness is None:
-            return Finding(lower, math.inf, none, status or status_of(lower, math.inf, ROUNDING_WIDTH, 0.0), nodes)
-        lower = min(lower, witness.upper)
-        closed = status_of(lower, witness.upper, ROUNDING_WIDTH, witness.blur)
-        return Finding(lower, witness.upper, witness.step, closed if closed.closed else status or closed, nodes)
+        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]))
 
     def _local(self, q: Query, radius: float, far: float) -> local.Local:
         """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
@@ -238,11 +233,16 @@ class KNearestSearch:
         reach = z_length + far
         index, n_negatives = local.matter(
             data.sites, data.rounding.lengths, q.row, q.squared, q.offset, start, stop, radius, (self.k + 1) // 2,
-            rules, z_length, reach, q.outside, not self.majority,
+            rules, z_length, reach, not self.majority,
         )  # fmt: skip
+        return self._gathered(q, index, n_negatives, far)
+
+    def _gathered(self, q: Query, rows: NDArray[np.int64], n_negatives: int, far: float) -> local.Local:
+        data = self.data
+        z_length = float(np.linalg.norm(q.centred))
         return local.gathered(
-            index, n_negatives, data.sites, data.rounding.lengths, self.labels, q.row, q.squared, q.offset, q.image,
-            q.box_lower - q.z, q.box_upper - q.z, self.box is not None, rules, z_length, reach,
+            rows, n_negatives, data.sites, data.rounding.lengths, self.labels, q.row, q.squared, q.offset, q.image,
+            q.box_lower - q.z, q.box_upper - q.z, self.box is not None, data.rounding.rules, z_length, z_length + far,
         )  # fmt: skip
 
     def _witness(
@@ -290,3 +290,9 @@ class KNearestSearch:
             if not prove_empty(self.metric, self.data.points, q.z, pairs, sides):
                 return False
         return True
+
+
+def _limit_met(limits: Limits, tree: Tree, started: float) -> RadiusStatus | None:
+    if tree.counts[N_EVALUATED] >= limits.nodes:
+        return RadiusStatus.NODE_LIMIT
+    return RadiusStatus.TIME_LIMIT if time.perf_counter() - started >= limits.seconds else None

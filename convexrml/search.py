@@ -13,14 +13,15 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.bounds import certified_radius
 from convexrml.errors import SearchInterrupted
 from convexrml.grouped import GroupedSites, grouped_sites
-from convexrml.k_nearest import KNearestSearch, Limits, Query
+from convexrml.k_nearest import KNearestSearch, Limits
 from convexrml.kernels import search as kernel
-from convexrml.kernels.scores import scores_into
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
+from convexrml.queries import Queries, each_query, prepared
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
 from convexrml.votes import Vote
@@ -57,7 +58,7 @@ def exact_radius_by_search(
     batches = [by_label[start : start + size] for start in range(0, len(Z), size)]
     if norm.order == 2:
         data = grouped_sites(model)
-        queries = [_prepared(model, data, Z[at], y[at], box) for at in batches]
+        queries = [prepared(model, data, Z[at], y[at], box) for at in batches]
         if one:
             tasks = [joblib.delayed(_search)(data, batch) for batch in queries]
         else:
@@ -75,8 +76,20 @@ def exact_radius_by_search(
         done = sum(map(len, parts))
         parts.append(_unfinished(len(Z) - done, model, norm, box, vote))
         raise SearchInterrupted(selected(joined(parts), np.argsort(by_label))) from stop
-    found = selected(joined(parts), np.argsort(by_label))
+    found = _with_closed_form(selected(joined(parts), np.argsort(by_label)), model, Z, y)
     return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 and one else found
+
+
+def _with_closed_form(
+    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+) -> ExactRadii:
+    """Where memory did not suffice for anything else, the certified radius is the lower bound."""
+    bare = np.array([s is RadiusStatus.MEMORY_LIMIT for s in found.status]) & (found.lower == 0)
+    if not bare.any():
+        return found
+    lower = found.lower.copy()
+    lower[bare] = certified_radius(model, Z[bare], model.classes_[y[bare]], norm=found.norm).lower
+    return dataclasses.replace(found, lower=np.minimum(lower, found.upper))
 
 
 def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vote: Vote) -> ExactRadii:
@@ -153,26 +166,6 @@ def _solve(model: NearestNeighbors, batch: _Batch) -> ExactRadii:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Queries:
-    """A batch of queries with all that the kernel wants to know of them."""
-
-    Z: NDArray[np.float64]
-    label: NDArray[np.int64]
-    centred: NDArray[np.float64]
-    images: NDArray[np.float64]
-    spread_rounding: NDArray[np.float64]
-    box: Box | None
-
-
-def _prepared(
-    model: NearestNeighbors, data: GroupedSites, Z: NDArray[np.float64], label: NDArray[np.int64], box: Box | None
-) -> _Queries:
-    centred = Z - model.shift_
-    images, spread_rounding = model.images(Z)
-    return _Queries(Z, label, centred, images, spread_rounding, box)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Question:
     """What is asked of every query."""
 
@@ -182,26 +175,7 @@ class _Question:
     limits: Limits
 
 
-def each_query(data: GroupedSites, queries: _Queries) -> Iterator[Query]:
-    """Read the queries of a batch one by one, with their scores."""
-    (n, d), N = queries.Z.shape, len(data.sites)
-    rows, squared = np.empty((n, N)), np.empty((n, N))
-    scores_into(data.columns, data.offsets, queries.centred, rows)
-    if not data.euclidean:
-        scores_into(data.columns, data.squares, queries.images, squared)
-    box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
-    box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
-    outside = np.zeros(N, dtype=bool) if queries.box is None else ~queries.box.contains(data.points)
-    for a in range(n):
-        yield Query(
-            z=queries.Z[a], centred=queries.centred[a], image=queries.images[a], row=rows[a],
-            squared=rows[a] if data.euclidean else squared[a],
-            offset=float(queries.images[a] @ queries.images[a] + queries.spread_rounding[a]),
-            label=int(queries.label[a]), box_lower=box_lower, box_upper=box_upper, outside=outside,
-        )  # fmt: skip
-
-
-def _branch_and_bound(data: GroupedSites, queries: _Queries, question: _Question) -> ExactRadii:
+def _branch_and_bound(data: GroupedSites, queries: Queries, question: _Question) -> ExactRadii:
     """One task of the branch and bound."""
     search = KNearestSearch(data, question.metric, question.n_neighbors, question.vote, queries.box)
     found = [search.search(query, question.limits) for query in each_query(data, queries)]
@@ -224,7 +198,7 @@ def _branch_and_bound(data: GroupedSites, queries: _Queries, question: _Question
     )
 
 
-def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
+def _search(data: GroupedSites, queries: Queries) -> ExactRadii:
     """One task: the kernel on a batch of queries, and what it found as a record."""
     n, d = queries.Z.shape
     box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower

@@ -264,7 +264,12 @@ def _float_least_euclidean(A, b):
 
 
 def _float_least_linear(A, b, norm):
+    """A linear program, in units in which its tolerances are small: those of the half-space farthest from 0."""
     n, d = A.shape
+    scale = max(-b.min(), 0.0)
+    if scale == 0:
+        return np.zeros(d)
+    b = b / scale
     if norm == 1:  # δ = p − m, the sum of both is least
         result = linprog(np.ones(2 * d), np.hstack([A, -A]), b, bounds=(0, None), method="highs", options=_TIGHT)
     else:
@@ -277,7 +282,7 @@ def _float_least_linear(A, b, norm):
     assert result.status in (0, 2), result.message
     if result.status == 2:
         return None
-    return result.x[:d] - result.x[d:] if norm == 1 else result.x[:d]
+    return scale * (result.x[:d] - result.x[d:] if norm == 1 else result.x[:d])
 
 
 def float_k_nearest(X, y, M, z, label, k, norm, vote="plurality", box=None, margin=0.0):
@@ -296,8 +301,8 @@ def float_k_nearest_point(X, y, M, z, label, k, norm, vote="plurality", box=None
     sets = list(losing_sets(y, label, k, vote))
     if not sets:
         return math.inf, None
-    D = np.einsum("nd,de,ne->n", X - z, M, X - z)
-    A, b = 2 * (X[None] - X[:, None]) @ M, D[None] - D[:, None]  # [t, o]: t is no farther than o
+    A = 2 * (X[None] - X[:, None]) @ M  # [t, o]: t is no farther than o
+    b = np.einsum("tod,tod->to", A, (X[None] - z + (X[:, None] - z)) / 2)  # d_o − d_t, without their cancellation
     length = np.linalg.norm(A, axis=2)
     apart = length > 1e-12 * length.max(initial=0.0)
     size = np.where(apart, length, 1.0)

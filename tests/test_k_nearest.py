@@ -7,6 +7,8 @@ import itertools
 import math
 from fractions import Fraction
 
+import fuzz_k_nearest
+import fuzz_search
 import numpy as np
 import oracle
 import pytest
@@ -352,6 +354,40 @@ def test_one_neighbour_by_the_same_entry(cloud, norm):
         for name in ("lower", "upper", "perturbation", "negative"):
             np.testing.assert_array_equal(getattr(result, name), getattr(plain, name))
         assert result.n_neighbors == 1 and all(status is RadiusStatus.EXACT for status in result.status)
+
+
+# --- random instances of every kind ---------------------------------------------------------------------------------
+
+
+def fuzzed(instances, seed, jobs=1):
+    failures, weaker, counts = [], collections.Counter(), collections.Counter()
+    for number, verdict in fuzz_search.run(instances, seed, jobs=jobs, game=fuzz_k_nearest.GAME):
+        failures += [(number, *failure) for failure in verdict.failures]
+        weaker.update(kind for kind, _ in verdict.weaker)
+        counts += verdict.counts
+    assert failures == []
+    assert counts["finite"] >= 0.1 * instances and counts["infinite"] >= 0.1 * instances
+    assert weaker.total() <= 0.01 * instances, weaker
+
+
+@needs(2)
+def test_random_instances():
+    fuzzed(300, seed=1)
+
+
+@needs(2)
+@pytest.mark.slow
+def test_random_instances_at_length():
+    fuzzed(20000, seed=0, jobs=2)
+
+
+def test_an_instance_survives_the_disk(tmp_path):
+    for number in range(20):
+        before = fuzz_k_nearest.drawn(5, number)
+        before.save(tmp_path / "one.npz")
+        after = fuzz_k_nearest.Instance.load(tmp_path / "one.npz")
+        assert str(before) == str(after) and (before.k, before.vote) == (after.k, after.vote)
+        assert all(len(small.X) <= len(before.X) for small in fuzz_k_nearest.smaller(before))
 
 
 @needs(2)

@@ -70,14 +70,13 @@ def smallest(values, start, stop, count, places):
 
 @njit(cache=True, nogil=True)
 def matter(
-    sites, lengths, row, squared, offset, start, stop, radius, s, rules, z_length, reach, outside, with_bystanders
+    sites, lengths, row, squared, offset, start, stop, radius, s, rules, z_length, reach, with_bystanders
 ):  # fmt: skip
     """Rows of the training set that can matter within the ball, negatives first, and how many those are.
 
     The query's label holds the rows ``start:stop``.  A negative matters if fewer than s of its triplet bounds with the
     s nearest positives reach the radius; a positive, or with `with_bystanders` another negative, if it can be no
     farther than such a negative somewhere in the ball, ``h_i − spread_i radius ≤ max_j (h_j + spread_j radius)``.
-    `outside` are the training points that a box leaves out: witnesses against them may lie as far as `reach`.
     """
     N = row.shape[0]
     near = np.empty(s, dtype=np.int64)
@@ -99,9 +98,8 @@ def matter(
             rest = (row[j] - base) / (2.0 * radius * rules[STRETCH]) - off
             if rest > 0.0 and rest * rest >= spread:
                 continue
-            far = reach if outside[j] else 0.0
             c = 0
-            while c < s and pair_bound(sites, lengths, row, near[c], j, 2.0, rules, z_length, far) >= radius:
+            while c < s and pair_bound(sites, lengths, row, near[c], j, 2.0, rules, z_length, 0.0) >= radius:
                 c += 1
             if c == s:
                 continue
@@ -174,7 +172,7 @@ def largest_bounds(local, apart, count):
     """The `count` largest triplet bounds of each negative with the positives, rounding subtracted, largest first.
 
     The last is the least perturbation after which the negative can be no farther than all but ``count − 1`` positives.
-    0 where there are fewer positives.
+    0 where there are fewer positives.  The same numbers as those behind `triplets.certified_radii`.
     """
     n, m = local.halves.shape[0], local.n_negatives
     result = np.zeros((m, count))
@@ -183,7 +181,7 @@ def largest_bounds(local, apart, count):
             gap = 2.0 * (local.halves[j] - local.halves[i])
             if gap <= 0.0 or gap <= 2.0 * apart[j, i - m] * result[j, count - 1]:
                 continue
-            gap -= gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, local.reach)
+            gap -= gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, 0.0)
             if gap <= 0.0:
                 continue
             bound = gap / (2.0 * apart[j, i - m]) if apart[j, i - m] > 0.0 else np.inf
