@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml import profiles
-from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
 from convexrml.errors import SolverFailedError
 from convexrml.formulations.k_nearest_perturbation import KNearestPerturbation
-from convexrml.formulations.known_radius import farthest_corner
+from convexrml.formulations.known_radius import attacked, farthest_corner
 from convexrml.formulations.solution import ClaimedSolution
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
@@ -29,7 +28,6 @@ _ROOM = 1 + 1e-6  # a ball a little larger than the incumbent's, so that rows wi
 _WORTHWHILE = 0.999  # the incumbent's descent goes on while it saves this much
 _DESCENTS = 5
 _DESCENT_MARGIN = 1e-6
-_TARGETS = 8
 _MARGINS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)  # in the program's units, in which the radius is near 1
 _HALVINGS = 50
 _REACHES = (1.0, 10.0, 100.0)  # of the distance to the farthest training point, where no witness is known
@@ -139,10 +137,8 @@ class _Road:
         if self.model.mislabels(z[None], name, vote=self.vote)[0]:
             answer.perturbation, answer.upper = np.zeros(len(z)), 0.0
             return answer.settle(RadiusStatus.MISCLASSIFIED, 0.0)
-        for targets in (_TARGETS, len(self.model.labels_)):
-            if math.isinf(answer.upper):
-                found = attack_radius(self.model, z[None], name, norm=self.norm, box=self.box, n_targets=targets)
-                answer.improve(None if math.isinf(found.upper[0]) else found.perturbation[0], self.norm)
+        found = attacked(self.model, z, label, self.norm, self.box, self.vote)
+        answer.improve(found.perturbation[0] if math.isfinite(found.upper[0]) else None, self.norm)
         if status_of(certified, answer.upper, ROUNDING_WIDTH, 0.0) is RadiusStatus.EXACT:
             return answer.settle(RadiusStatus.EXACT, certified)
         corner = farthest_corner(z, self.norm, self.box)
