@@ -34,7 +34,7 @@ def attack_radius(
     norm: float | str | Norm = 2,
     box: tuple[ArrayLike, ArrayLike] | Box | None = None,
     vote: str | Vote = Vote.PLURALITY,
-    n_targets: int = 8,
+    n_targets: int = 4,
     progress: Callable[[int], object] | None = None,
 ) -> AttackRadii:
     """Attack radius at each query: the norm of a perturbation at which the label loses the vote.
@@ -64,7 +64,7 @@ def attack_radius(
         Perturbed points stay inside; it has to contain every query.
     vote : {"plurality", "majority"}, default "plurality"
         The vote that has to be lost: see `Vote`.
-    n_targets : int, default 8
+    n_targets : int, default 4
         How many of the nearest negatives are tried.
     progress : callable, optional
         Called with the number of queries finished since the last call.
@@ -115,7 +115,7 @@ def _by_cells(
     upper, perturbation = np.full(len(Z), math.inf), np.full(Z.shape, math.nan)
     for at in model.batches(len(Z)):
         for query, q in enumerate(each_query(data, prepared(model, data, Z[at], label[at], box)), at.start):
-            witness = search.attack(q, n_targets)
+            witness = search.attack(q, n_targets, model.n_neighbors // 2 - 1)
             if witness is not None:
                 upper[query], perturbation[query] = witness.upper, witness.step
             if progress is not None:

@@ -138,6 +138,13 @@ def exact_radius(
             raise InvalidInputError(f"{name}: belongs to the branch and bound of more than one neighbour; leave it out")
         if not limit >= 0:
             raise InvalidInputError(f"{name}: needs to be a number, not negative; found {limit!r}")
+    if by_program and several:
+        from convexrml.integer_program import exact_radius_by_integer_program
+
+        default = "scip" if p.order == 2 else "highs"
+        return exact_radius_by_integer_program(
+            model, points, labels, p, limits, lost, solver or default, accuracy or "accurate", time_limit, progress
+        )
     if by_program:
         from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
 

@@ -25,8 +25,8 @@ from convexrml.visits import ROUNDING_WIDTH, status_of
 from convexrml.votes import Vote, same_vote
 from convexrml.witness import witnessed_norm
 
-FIRST_RAYS = 3
-RAYS = 12
+RAYS = 8
+EXCHANGES = 20
 _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
@@ -122,18 +122,22 @@ class KNearestSearch:
                 found.append(target)
         return np.array(found, dtype=np.int64).reshape(-1, 7)
 
-    def attack(self, q: Query, n_rays: int = RAYS) -> Witness | None:
+    def attack(self, q: Query, n_rays: int = RAYS, n_exchanges: int = EXCHANGES) -> Witness | None:
         """The nearest witness found; None if there is none."""
         if self.is_lost(q):
             return Witness(0.0, np.zeros(len(q.z)), 0.0)
-        data, rule, best = self.data, self.rule(q.label), np.empty(len(q.z))
-        target = np.empty(7, dtype=np.int64)
-        start, stop = data.class_start[q.label], data.class_start[q.label + 1]
-        first = incumbent.first_point(
-            data.sites, self.labels, data.points, q.row, q.z, start, stop, q.box_lower, q.box_upper, rule,
-            min(n_rays, FIRST_RAYS), best, self.space,
+        data, rule = self.data, self.rule(q.label)
+        best, target = np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
+        index, n_negatives = incumbent.pool(q.row, data.class_start[q.label], data.class_start[q.label + 1])
+        near = self._gathered(q, index, n_negatives, 0.0)
+        first = incumbent.attacked(
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, 0, math.inf, best, target, self.space
         )  # fmt: skip
-        if math.isinf(first):
+        if math.isfinite(first):
+            first = incumbent.first_point(
+                data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best, self.space
+            )  # fmt: skip
+        if not math.isfinite(first):
             best = self._any_point(q)
             first = float(np.linalg.norm(best))
         if math.isnan(first):
@@ -141,7 +145,7 @@ class KNearestSearch:
         radius = first * (1 + 1e-6)
         near = self._local(q, radius, radius)
         incumbent.attacked(
-            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, radius, best, target, self.space
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
         )  # fmt: skip
         return self._witness(q, near, target, best, radius)
 
@@ -210,9 +214,14 @@ class KNearestSearch:
             data.sites, data.rounding.lengths, q.row, q.squared, q.offset, start, stop, radius, (self.k + 1) // 2,
             rules, z_length, reach, q.outside, not self.majority,
         )  # fmt: skip
+        return self._gathered(q, index, n_negatives, far)
+
+    def _gathered(self, q: Query, rows: NDArray[np.int64], n_negatives: int, far: float) -> local.Local:
+        data = self.data
+        z_length = float(np.linalg.norm(q.centred))
         return local.gathered(
-            index, n_negatives, data.sites, data.rounding.lengths, self.labels, q.row, q.squared, q.offset, q.image,
-            q.box_lower - q.z, q.box_upper - q.z, self.box is not None, rules, z_length, reach,
+            rows, n_negatives, data.sites, data.rounding.lengths, self.labels, q.row, q.squared, q.offset, q.image,
+            q.box_lower - q.z, q.box_upper - q.z, self.box is not None, data.rounding.rules, z_length, z_length + far,
         )  # fmt: skip
 
     def _witness(

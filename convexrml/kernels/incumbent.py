@@ -15,10 +15,12 @@ from convexrml.kernels.vectors import distance, dot
 from convexrml.kernels.witness import admissible, one_score, step_inside
 
 _HALVINGS = 10
-_POOL = 64  # near negatives among which a group is looked for
+_POOL = 64  # near negatives among which a group is looked for, and positives
+_STRETCHES = np.array([1.0 + 1e-9, 1.01, 1.03, 1.1, 1.2, 1.4, 1.7, 2.0])
 _ROUNDS = 8
 _GAIN = 1.0 - 1e-9
-_MARGINS = np.array([2.0, 16.0, 256.0, 1e4, 1e6, 1e8, 0.0])  # of the rounding in a difference of half scores
+# of the rounding in a difference of half scores; members and others both move by it
+_MARGINS = np.array([0.55, 8.0, 128.0, 1e4, 1e6, 1e8, 0.0])
 
 
 class Rule(NamedTuple):
@@ -141,30 +143,37 @@ def slack_of(local):
 
 
 @njit(cache=True, nogil=True)
-def first_point(sites, labels, points, row, z, start, stop, box_lower, box_upper, rule, n_rays, best, space):
-    """The shortest of a few rays to where the vote is lost, over the whole training set: its length, ∞ if none is.
-
-    Writes the step into `best`.
-    """
-    N, d = sites.shape
-    order = np.empty(min(_POOL, N), dtype=np.int64)
+def pool(row, start, stop):
+    """Rows of the nearest negatives and of the nearest positives, negatives first; how many negatives."""
+    N = row.shape[0]
+    order, index = np.empty(_POOL, dtype=np.int64), np.empty(2 * _POOL, dtype=np.int64)
     masked = row.copy()
     masked[start:stop] = np.inf
-    n_near = min(smallest(masked, 0, N, order.shape[0], order), N - (stop - start))
-    centre, ray, slopes, values = np.empty(d), np.empty(d), np.empty(N), np.empty(N)
-    halves, size, least = 0.5 * row, (rule.n_neighbors + 1) // 2, np.inf
-    for r in range(min(n_rays, n_near)):
-        if not group_centre(points, order, r, n_near, size, labels, not rule.majority, centre):
-            continue
-        length = aim(z, centre, box_lower, box_upper, ray)
+    n_negatives = min(smallest(masked, 0, N, min(_POOL, N), order), N - (stop - start))
+    index[:n_negatives] = order[:n_negatives]
+    n_positives = smallest(row, start, stop, min(_POOL, N), order)
+    index[n_negatives : n_negatives + n_positives] = order[:n_positives]
+    return index[: n_negatives + n_positives].copy(), n_negatives
+
+
+@njit(cache=True, nogil=True)
+def first_point(sites, labels, row, room_lower, room_upper, boxed, rule, best, space):
+    """Stretch the step `best` until the vote is lost over the whole training set: its length, ∞ if it never is."""
+    N, d = sites.shape
+    slopes, values, step = np.empty(N), np.empty(N), best.copy()
+    for stretch in _STRETCHES:
+        for f in range(d):
+            step[f] = min(max(stretch * best[f], room_lower[f]), room_upper[f])
+        if boxed or stretch == _STRETCHES[0]:
+            for t in range(N):
+                slopes[t] = dot(sites[t], step)
+        scale = 1.0 if boxed else stretch / _STRETCHES[0]
         for t in range(N):
-            slopes[t] = dot(sites[t], ray)
-        theta = crossing(rule, halves, slopes, labels, values, space)
-        if length * theta < least:
-            least = length * theta
-            for f in range(d):
-                best[f] = theta * ray[f]
-    return least
+            values[t] = 0.5 * row[t] - scale * slopes[t]
+        if lost(rule, values, labels, space)[0]:
+            best[:] = step
+            return np.sqrt(dot(best, best))
+    return np.inf
 
 
 @njit(cache=True, nogil=True)
@@ -203,14 +212,52 @@ def descended(local, rule, values, length, best, target, space):
 
 
 @njit(cache=True, nogil=True)
-def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best, target, space):
+def exchanged(local, rule, length, best, target, n_rounds, space):
+    """Exchange one binding site of the cell around `best` at a time, as long as that gains: the norm reached.
+
+    A binding member gives way to the next negative; a binding other is excused, and the farthest excused is not.
+    """
+    n = local.halves.shape[0]
+    tolerance, phi, values = 1e-3 * slack_of(local), np.empty(n), np.empty(n)
+    rows = np.empty(space.active.shape[0], dtype=np.int64)
+    for _ in range(n_rounds):
+        half_scores(local, best, phi)
+        n_rows, _ = nearest_in_cell(
+            local, target, phi, 0.0, tolerance, np.inf, space.w, space.active, space.multipliers, space.Q, space.R,
+            space.work, space.members, space.others, space.second,
+        )  # fmt: skip
+        rows[: max(n_rows, 0)] = space.active[: max(n_rows, 0)]
+        before = length
+        for c in range(2 * max(n_rows, 0)):
+            if rows[c // 2] < 0:
+                continue
+            values[:] = phi
+            if c % 2 == 0:
+                values[rows[c // 2] % n] = -np.inf
+            else:
+                values[rows[c // 2] // n] = np.inf
+            found, outcome = nearest_in_cell(
+                local, target, values, 0.0, tolerance, length * _GAIN, space.w, space.active, space.multipliers,
+                space.Q, space.R, space.work, space.members, space.others, space.second,
+            )  # fmt: skip
+            reached = np.sqrt(dot(space.w, space.w))
+            if found >= 0 and outcome == SOLVED and reached < length * _GAIN:
+                length = reached
+                best[:] = space.w
+                break
+        if length == before:
+            break
+    return length
+
+
+@njit(cache=True, nogil=True)
+def attacked(local, points, z, box_lower, box_upper, rule, n_rays, n_exchanges, radius, best, target, space):
     """The nearest point found at which the vote is lost: cells around `best` and around where rays enter them.
 
-    `best` is a step at which the vote is lost, of norm below `radius`; it receives the nearest one, whose norm is
-    returned, and `target` what is met there.
+    `best` is a step at which the vote is lost, of norm below `radius` (NaN: none is known); it receives the nearest
+    one, whose norm is returned, and `target` what is met there.
     """
-    n, d = local.sites.shape
-    m = local.n_negatives
+    (n, d), m, length = local.sites.shape, local.n_negatives, radius
     order = np.empty(min(max(_POOL, n_rays), m), dtype=np.int64)
     n_near = smallest(local.halves, 0, m, order.shape[0], order)
     near_points, near_classes, places = (
@@ -220,17 +267,18 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best,
     )
     centre, ray, slopes, values = np.empty(d), np.empty(d), np.empty(n), np.empty(n)
     size = (rule.n_neighbors + 1) // 2
-    half_scores(local, best, values)
-    _, other, count = lost(rule, values, local.classes, space)
-    write_target(target, rule.n_neighbors, other, count)
-    length = descended(local, rule, values, radius, best, target, space)
+    if not np.isnan(best[0]):
+        half_scores(local, best, values)
+        _, other, count = lost(rule, values, local.classes, space)
+        write_target(target, rule.n_neighbors, other, count)
+        length = descended(local, rule, values, radius, best, target, space)
     for r in range(min(n_rays, n_near)):
         if not group_centre(near_points, places, r, n_near, size, near_classes, not rule.majority, centre):
             continue
         whole = aim(z, centre, box_lower, box_upper, ray)
-        if whole > radius:
+        if whole > length:
             for f in range(d):
-                ray[f] *= radius / whole
+                ray[f] *= length / whole
         for t in range(n):
             slopes[t] = dot(local.sites[t], ray)
         theta = crossing(rule, local.halves, slopes, local.classes, values, space)
@@ -238,6 +286,8 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, radius, best,
             for t in range(n):
                 values[t] = local.halves[t] - theta * slopes[t]
             length = descended(local, rule, values, length, best, target, space)
+    if length < np.inf:
+        exchanged(local, rule, length, best, target, n_exchanges, space)
     return np.sqrt(dot(best, best))
 
 
@@ -272,12 +322,12 @@ def witnessed(local, offsets, z, shift, box_lower, box_upper, rule, target, near
 
 @njit(cache=True, nogil=True)
 def blur_of(local, active, rows):
-    """How far rounding may move the boundaries of active rows: the deduction from a difference over the distance."""
+    """How far rounding keeps bound and witness apart at active rows: a deduction and a margin, over the distance."""
     n, blur = local.sites.shape[0], 0.0
+    apart_by = 2.5 * slack_of(local)
     for k in range(rows):
         if active[k] >= 0:
             j, i = active[k] // n, active[k] % n
             apart = distance(local.sites[i], local.sites[j], 2.0)
-            loss = gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, local.reach)
-            blur = max(blur, loss / apart if apart > 0.0 else 0.0)
+            blur = max(blur, apart_by / apart if apart > 0.0 else 0.0)
     return blur
