@@ -20,7 +20,7 @@ from convexrml.formulations.solution import ClaimedSolution
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus
-from convexrml.solve import ClaimedStatus
+from convexrml.solve import ClaimedStatus, require_capable
 from convexrml.visits import ROUNDING_WIDTH, status_of
 from convexrml.votes import Vote
 from convexrml.witness import first_mislabelled, witnessed_norm
@@ -61,6 +61,7 @@ def exact_radius_by_integer_program(
     """
     profile = profiles.get_profile(solver)
     profiles.require_installed(profile)
+    require_capable(profile, "MIQP" if norm.order == 2 else "MILP")
     tolerance = profile.at(accuracy).tolerance
     options = {} if time_limit is None else profile.time_limit(time_limit)
     certified = certified_radius(model, Z, model.classes_[y], norm=norm).lower
@@ -150,9 +151,9 @@ class _Road:
             self._look_within(answer, name[0], radius, everywhere=radius == corner)
         else:
             far = float(self.norm.of(self.model.training_points_ - z).max())
-            for times in _REACHES:
-                if self._look_within(answer, name[0], times * far, everywhere=False):
-                    break
+            if any(self._look_within(answer, name[0], times * far, everywhere=False) for times in _REACHES):
+                if math.isfinite(answer.upper):  # a program in the units of its own radius is the more accurate one
+                    self._look_within(answer, name[0], answer.upper * _ROOM, everywhere=False)
         return answer
 
     def _look_within(self, answer: _Answer, name: object, radius: float, everywhere: bool) -> bool:
