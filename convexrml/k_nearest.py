@@ -177,7 +177,8 @@ class KNearestSearch:
             return Finding(found.lower, math.inf, none, status, found.nodes)
         upper, step = found.witness.upper, found.witness.step
         lower = min(found.lower, upper)
-        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
+        blur = found.witness.blur if lower <= found.witness.blur else 0.0
+        status = status_of(lower, upper, ROUNDING_WIDTH, blur)
         return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
 
     def _branch_and_bound(
@@ -195,6 +196,8 @@ class KNearestSearch:
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
         near = self._local(q, radius, far)
+        if near.n_negatives == 0:
+            return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
             return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near)
@@ -219,7 +222,7 @@ class KNearestSearch:
             lower = min(lower, float(tree.heap_key[0]))
         if math.isfinite(tree.floor[1]) and not self._leaves_are_empty(tree, near, q):
             lower = min(lower, float(tree.floor[1]))
-        if witness is None and outcome == kernel.PROVED and lower >= within:
+        if witness is None and lower >= within:
             lower = math.inf  # nothing in the box is farther
         elif math.isfinite(lower):
             lower = min(lower, far)
