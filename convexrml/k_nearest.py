@@ -31,6 +31,7 @@ _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
+_MANY_RAYS = 64
 _STRETCHES = (1.0, 10.0, 1000.0)
 
 
@@ -137,13 +138,18 @@ class KNearestSearch:
         best, target = np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
         index, n_negatives = incumbent.pool(q.row, data.class_start[q.label], data.class_start[q.label + 1])
         near = self._gathered(q, index, n_negatives, 0.0)
-        first = incumbent.attacked(
-            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, 0, math.inf, best, target, self.space
-        )  # fmt: skip
-        if math.isfinite(first):
-            first = incumbent.first_point(
-                data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best, self.space
+        first = math.inf
+        for rays in (n_rays, _MANY_RAYS):
+            first = incumbent.attacked(
+                near, data.points, q.z, q.box_lower, q.box_upper, rule, rays, 0, math.inf, best, target, self.space
             )  # fmt: skip
+            if math.isfinite(first):
+                first = incumbent.first_point(
+                    data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best,
+                    self.space,
+                )  # fmt: skip
+            if math.isfinite(first):
+                break
         if not math.isfinite(first):
             best = self._any_point(q)
             first = float(np.linalg.norm(best))
