@@ -95,6 +95,7 @@ class _Answer:
 
     z: NDArray[np.float64]
     lower: float
+    proved: float
     perturbation: NDArray[np.float64]
     upper: float = math.inf
     status: RadiusStatus = RadiusStatus.INTERVAL
@@ -130,7 +131,7 @@ class _Road:
 
     def answer(self, z: NDArray[np.float64], label: int, certified: float) -> _Answer:
         """What the attack, the certified radius and the program make of one query."""
-        answer = _Answer(z, certified, np.full(len(z), np.nan))
+        answer = _Answer(z, certified, certified, np.full(len(z), np.nan))
         name = self.model.classes_[[label]]
         if not can_lose(self.model, label, self.vote):
             return answer.settle(RadiusStatus.UNREACHABLE, math.inf)
@@ -147,9 +148,7 @@ class _Road:
             self._look_within(answer, name[0], radius, everywhere=radius == corner)
         else:
             far = float(self.norm.of(self.model.training_points_ - z).max())
-            if any(self._look_within(answer, name[0], times * far, everywhere=False) for times in _REACHES):
-                if math.isfinite(answer.upper):  # a program in the units of its own radius is the more accurate one
-                    self._look_within(answer, name[0], answer.upper * _ROOM, everywhere=False)
+            any(self._look_within(answer, name[0], times * far, everywhere=False) for times in _REACHES)
         return answer
 
     def _look_within(self, answer: _Answer, name: object, radius: float, everywhere: bool) -> bool:
@@ -161,7 +160,7 @@ class _Road:
             if everywhere:
                 answer.settle(RadiusStatus.UNREACHABLE, math.inf)
             else:
-                answer.lower = max(answer.lower, program.radius)
+                answer.lower = answer.proved = max(answer.proved, program.radius)
                 answer.notes.append(f"too few training points can matter up to {program.radius:.6g}")
             return False
         started = time.perf_counter()
@@ -181,6 +180,12 @@ class _Road:
         if math.isfinite(solution.value):
             self._find_witness(answer, program, solution, name)
         self._judge(answer, program, solution)
+        if answer.upper < program.radius / 2:  # a program in the units of its own radius is the more accurate one
+            known = answer.status, answer.lower
+            answer.settle(RadiusStatus.INTERVAL, answer.proved)
+            self._look_within(answer, name, answer.upper * _ROOM, everywhere=False)
+            if not answer.status.closed:
+                answer.settle(*known)
         return True
 
     def _posed(self, answer: _Answer, name: object, radius: float) -> KNearestPerturbation:
@@ -261,9 +266,8 @@ class _Road:
             return
         length = max(answer.upper, program.length / 2)  # in which the solver's tolerances count
         if math.isfinite(length) and abs(answer.upper - solution.claimed) <= (self.tolerance + ROUNDING_WIDTH) * length:
-            proved = answer.lower
             answer.settle(
-                RadiusStatus.CLAIMED, max(proved, min(solution.claimed, answer.upper) - self.tolerance * length)
+                RadiusStatus.CLAIMED, max(answer.proved, min(solution.claimed, answer.upper) - self.tolerance * length)
             )
         else:
             answer.notes.append(

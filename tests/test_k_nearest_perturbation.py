@@ -174,8 +174,10 @@ def test_presolve_leaves_little_where_the_ball_is_small():
 def test_radii_scale_with_the_input_and_not_with_the_metric(norm, unit, weight):
     case = drawn(4, n_max=9)
     model = NearestNeighbors(case.k, weight * np.eye(len(case.z))).fit(unit * case.X, case.y)
-    plain = optimum(posed(case, norm, "majority"), norm)
-    scaled = optimum(KNearestPerturbation(model, unit * case.z, case.label, norm=norm, vote="majority"), norm)
+    plain = optimum(posed(case, norm, "majority", radius=2.5), norm)
+    scaled = optimum(
+        KNearestPerturbation(model, unit * case.z, case.label, norm=norm, vote="majority", radius=2.5 * unit), norm
+    )
     assert 0 < plain < math.inf
     assert scaled == pytest.approx(unit * plain, rel=TOLERANCE[norm])
 
@@ -203,7 +205,7 @@ def test_with_a_margin_the_answer_is_a_witness(norm):
 
 def test_what_kind_of_program_it_is(norm):
     case = drawn(4, n_max=9)
-    program = posed(case, norm, "majority")
+    program = posed(case, norm, "majority", radius=2.5)
     assert isinstance(program.problem, cp.Problem) and program.problem.is_dcp()
     assert problem_class(program.problem) == ("MIQP" if norm == 2 else "MILP")
     assert program.perturbation.shape == case.z.shape
@@ -214,7 +216,7 @@ def test_what_kind_of_program_it_is(norm):
 
 def test_constraints_of_ones_own(norm):
     case = drawn(4, n_max=9)
-    program = posed(case, norm, "majority")
+    program = posed(case, norm, "majority", radius=2.5)
     free = optimum(program, norm)
     f = int(np.argmax(np.abs(program.solve(solver_of(norm)).variables["perturbation"])))
     program = posed(case, norm, "majority", radius=50 * free)
