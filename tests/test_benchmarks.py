@@ -168,7 +168,7 @@ class TestGrowth:
         plan = exact_radii.make_plan(True, growth_points=3)
         plan = bench_growth.dataclasses.replace(plan, sizes=(50, 100), dimensions=(2,))
         results = bench_growth.measure_growth(plan, memory=False)
-        assert [(g.n, g.d) for g in nearest] == [(50, 2), (100, 2)]
+        assert [(g.n, g.d) for g in results] == [(50, 2), (100, 2)]
         assert set(bench_growth.exponents(results)) == {
             f"{road}, d = 2" for road in (bench_roads.BRUTE, bench_roads.SEARCH)
         }
