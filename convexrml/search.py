@@ -18,6 +18,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
 from convexrml.rounding import Rounding
+from convexrml.settling import settled
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
 from convexrml.witness import witnessed_norms
 
@@ -108,16 +109,20 @@ def exact_radius_by_search(
         tasks = [joblib.delayed(_search)(data, _prepared(model, data, Z[at], y[at], box)) for at in batches]
     else:
         tasks = [joblib.delayed(_solve)(model, _Batch(at, Z[at], y[at], norm, box)) for at in batches]
-    parts = []
-    for part in _results(tasks, n_jobs):
+    parts, sure = [], []
+    for part, certain in _results(tasks, n_jobs):
         parts.append(part)
+        sure.append(certain)
         if progress is not None:
             progress(len(part))
-    found = selected(joined(parts), np.argsort(by_label))
-    return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 else found
+    back = np.argsort(by_label)
+    found, doubtful = selected(joined(parts), back), ~np.concatenate(sure)[back]
+    if norm.order != 2:
+        return found
+    return settled(_with_open_boxes_decided(found, model, Z, y), doubtful, model, Z, y)
 
 
-def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[ExactRadii]:
+def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[tuple[ExactRadii, NDArray[np.bool_]]]:
     """Results in the order of the tasks; tasks lost with a worker of a cluster are handed out again, with a warning."""
     left = list(tasks)
     for attempt in range(_ATTEMPTS):
@@ -145,7 +150,7 @@ def _with_open_boxes_decided(
     if found.box is None or not open_ended.any():
         return found
     at = np.flatnonzero(open_ended)
-    decided = np.isinf(_solve(model, _Batch(at, Z[at], y[at], Norm(math.inf), found.box)).lower)
+    decided = np.isinf(_solve(model, _Batch(at, Z[at], y[at], Norm(math.inf), found.box))[0].lower)
     lower, status = found.lower.copy(), found.status.copy()
     lower[at[decided]], status[at[decided]] = np.inf, RadiusStatus.UNREACHABLE
     return dataclasses.replace(found, lower=lower, status=status)
@@ -162,11 +167,12 @@ class _Batch:
     box: Box | None
 
 
-def _solve(model: NearestNeighbors, batch: _Batch) -> ExactRadii:
-    """One task of linear programs."""
+def _solve(model: NearestNeighbors, batch: _Batch) -> tuple[ExactRadii, NDArray[np.bool_]]:
+    """One task of linear programs; all its witnesses are sure."""
     from convexrml.lazy_lp import exact_radius_by_lazy_lp  # HiGHS is loaded only where it is used
 
-    return exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box, numbers=batch.numbers)
+    found = exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box, numbers=batch.numbers)
+    return found, np.ones(len(found), dtype=bool)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,8 +195,8 @@ def _prepared(
     return _Queries(Z, label, centred, images, spread_rounding, box)
 
 
-def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
-    """One task: the kernel on a batch of queries, and what it found as a record."""
+def _search(data: GroupedSites, queries: _Queries) -> tuple[ExactRadii, NDArray[np.bool_]]:
+    """One task: the kernel on a batch of queries, what it found as a record, and which of the witnesses are sure."""
     n, d = queries.Z.shape
     box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
     box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
@@ -198,12 +204,13 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
     lower, value = np.empty(n), np.empty(n)
     steps, witnesses = np.full((n, d), np.nan), np.full((n, d), np.nan)
     negative, support_size, programs = (np.empty(n, dtype=np.int64) for _ in range(3))
+    sure = np.empty(n, dtype=np.bool_)
     support, multipliers = np.empty((n, d + 1), dtype=np.int64), np.empty((n, d + 1))
     outcome = kernel.exact_radii(
         data.sites, data.columns, data.offsets, data.squares, data.rounding.lengths, data.points, data.class_start,
         data.shift, data.euclidean, queries.Z, queries.centred, queries.images, queries.label, box_lower, box_upper,
         queries.box is not None, outside, data.rounding.rules, queries.spread_rounding,
-        lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
+        lower, value, steps, witnesses, sure, negative, support, multipliers, support_size, programs,
     )  # fmt: skip
     witnesses[outcome == kernel.MISLABELLED] = 0.0
     upper = np.nan_to_num(witnessed_norms(queries.Z, witnesses, _L2), nan=np.inf, posinf=np.inf)
@@ -219,7 +226,7 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
             blur = boundary_rounding(data.sites, data.rounding, z_length, int(negative[a]), supports[a], _L2)
         status[a] = _OUTCOMES.get(int(out)) or status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
     weights = [m[: len(s)] / (m[: len(s)].sum() or 1.0) for m, s in zip(multipliers, supports, strict=True)]
-    return ExactRadii(
+    found = ExactRadii(
         lower=lower,
         upper=upper,
         perturbation=witnesses,
@@ -233,3 +240,4 @@ def _search(data: GroupedSites, queries: _Queries) -> ExactRadii:
         norm=_L2,
         box=queries.box,
     )
+    return found, sure

@@ -16,7 +16,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.rounding import Rounding
-from convexrml.witness import witnessed_norm
+from convexrml.witness import nearest_mislabelled, witnessed_norm
 
 _POSITIVES_AT_FIRST = 8
 ROUNDING_WIDTH = 1e-9  # relative width that outward rounding and the nudge of a witness may add to a solver's gap
@@ -75,6 +75,7 @@ def visit(
     norm: Norm,
     against: Against,
     tolerance: float,
+    box: Box | None = None,
 ) -> Record:
     """Exact radius of one query: visit the negatives until the next bound passes the incumbent."""
     row = model.scores(z[None])[0]
@@ -84,8 +85,10 @@ def visit(
         record.status = RadiusStatus.UNREACHABLE
         return record
     if model.mislabelled_by_scores(row[None], np.array([label]))[0]:
-        record.perturbation, record.lower, record.upper = np.zeros(len(z)), 0.0, 0.0
-        record.status = RadiusStatus.MISCLASSIFIED
+        rival = int(negatives[np.argmin(row[negatives])])
+        witness = nearest_mislabelled(model, z, label, rival, box)
+        record.improve(witness, norm, -1, negatives[:0], np.zeros(0))
+        record.lower, record.status = 0.0, status_where_mislabelled(model, z, label, rival, record.upper, norm)
         return record
     positives = np.flatnonzero(model.labels_ == label)
     nearest_first = positives[np.argsort(row[positives], kind="stable")]
@@ -112,6 +115,21 @@ def visit(
     blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, record.negative, record.positives, norm)
     record.status = status_of(record.lower, record.upper, tolerance, blur)
     return record
+
+
+def status_where_mislabelled(
+    model: NearestNeighbors, z: NDArray[np.float64], label: int, rival: int, upper: float, norm: Norm
+) -> RadiusStatus:
+    """Status of a query that the classifier mislabels as it stands, `rival` being the nearest negative.
+
+    Where exact arithmetic does not agree, its radius lies between 0 and `upper`, within rounding of 0.
+    """
+    if upper == 0:
+        return RadiusStatus.MISCLASSIFIED
+    z_length = float(np.linalg.norm(z - model.shift_))
+    positives = np.flatnonzero(model.labels_ == label)
+    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, rival, positives, norm)
+    return status_of(0.0, upper, ROUNDING_WIDTH, blur)
 
 
 def status_of(lower: float, upper: float, tolerance: float, blur: float) -> RadiusStatus:
@@ -166,7 +184,7 @@ def visit_all(
     for label in np.unique(y):
         against = against_of_label(int(label))
         for query in np.flatnonzero(y == label):
-            records[int(query)] = visit(model, int(label), Z[query], norm, against, tolerance)
+            records[int(query)] = visit(model, int(label), Z[query], norm, against, tolerance, box)
             if progress is not None:
                 progress(1)
     done = [records[query] for query in range(len(Z))]
