@@ -1,7 +1,6 @@
 """Certificates as a program makes them: a claim, a witness, a proof, and the bytes that `convexrml.checker` reads.
 
-``docs/certificates.md`` describes the format.  The checker shares no code with what is here, except that this module asks
-it for labels as text, for hashes, and to parse.
+``docs/certificates.md`` describes the format.  The checker knows nothing of what is here; this module asks it to parse.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ class Proof:
     open : (m,) integer array
         Negatives that the tree deals with, ascending.
     sweep : (n_swept, s) integer array
-        For each other negative, in the order of the training set: s positives, distinct, whose triplet bounds against it
-        all reach the radius.  One of them is not excused, so the negative cannot take part.
+        For each other negative, in the order of the training set: s positives, distinct, whose triplet bounds against
+        it all reach the radius.  One of them is not excused, so the negative cannot take part.
     ops : (n,) uint8 array
     args : (n_args,) int32 array
     values : (n_values,) float64 array
@@ -49,14 +48,14 @@ class Proof:
 class ProofTree:
     """Writes a proof tree, one record after the other, in preorder.
 
-    A case is known by the negatives that are in S* or not, and by the positives that are kept (outside X*) or excused (in
-    X*).  `negative` and `positive` split a case in two, of which the first comes first, with all that is below it;
+    A case is known by the negatives that are in S* or not, and by the positives that are kept (outside X*) or excused
+    (in X*).  `negative` and `positive` split a case in two, of which the first comes first, with all that is below it;
     `multipliers` and `count` close one.
 
     Examples
     --------
-    The negatives 3 and 7 are open, one nearest neighbour (S* has one member): 3 is in S*, and kept away by the positives 0
-    and 4; or 7 is in S*, kept away by 0; or neither, and none is left.
+    The negatives 3 and 7 are open, one nearest neighbour (S* has one member): 3 is in S*, and kept away by the
+    positives 0 and 4; or 7 is in S*, kept away by 0; or neither, and none is left.
 
     >>> tree = ProofTree()
     >>> tree.negative(3).multipliers([3, 3], [0, 4], [0.25, 1.0])
@@ -93,8 +92,8 @@ class ProofTree:
         negatives, positives, multipliers : (m,) arrays
             ``λ ≥ 0`` of the pair (j, i): j is in S*, i kept (all that are not excused are, once s − 1 are).
         box : mapping, optional
-            For features f, the multiplier ``v_f`` of a side of the box in units of ``2 M (x_i − x_j)``: positive for the
-            upper, negative for the lower side; inf for the one that makes ``w_f`` vanish.
+            For features f, the multiplier ``v_f`` of a side of the box in units of ``2 M (x_i − x_j)``: positive for
+            the upper, negative for the lower side; inf for the one that makes ``w_f`` vanish.
         """
         lam = np.asarray(multipliers, dtype=np.float64)
         exponent = -np.frexp(lam.max(initial=0.0))[1]  # the largest comes to lie in [1/2, 1)
@@ -195,7 +194,6 @@ def read_certificate(data: bytes) -> Certificate:
     """
     header, sections = checker.parse(data)
     claim = header["claim"]
-    lower, upper = checker.float_of(claim["lower"]), claim["upper"]
     s = (claim["n_neighbors"] + 1) // 2
     empty = np.zeros(0)
     proof = None
@@ -209,8 +207,8 @@ def read_certificate(data: bytes) -> Certificate:
         )
     boxed = "box_lower" in sections and "box_upper" in sections
     return Certificate(
-        lower=lower,
-        upper=None if upper is None else checker.float_of(upper),
+        lower=claim["lower"],
+        upper=claim["upper"],
         norm=as_norm(claim["norm"]),
         n_neighbors=claim["n_neighbors"],
         vote=Vote(claim["vote"]),
@@ -222,4 +220,3 @@ def read_certificate(data: bytes) -> Certificate:
         sha256=header["sha256"],
         about=header["about"],
     )
-

@@ -1,11 +1,11 @@
 """Check certificates of robustness radii in integers: one file, to be audited in one sitting.
 
-``docs/certificates.md`` describes format and claim.  Every float, of data, metric and certificate, is the dyadic rational
-that it is.  With ``D_i(p) = (p − x_i)ᵀ M (p − x_i)`` and ``s = (k + 1) / 2``, a majority is lost at p if and only if there
-are a set S* of s negatives and a set X* of at most s − 1 positives such that every j of S* is no farther than every
-positive outside X*.  (A plurality lost is a majority lost.)  ``radius ≥ r`` says that this holds at no p = z + δ in the
-box with ``‖δ‖_p < r``; it is refuted case by case.  For j of S* and i outside X*, ``D_j(p) − D_i(p) = D_j(z) − D_i(z) +
-⟨2 M (x_i − x_j), δ⟩ ≤ 0``, so with any λ ≥ 0, any vector v (zero without a box) and h = max over the box of ⟨v, δ⟩,
+``docs/certificates.md`` describes format and claim.  Every float, of data, metric and certificate, is the dyadic
+rational that it is.  With ``D_i(p) = (p − x_i)ᵀ M (p − x_i)`` and ``s = (k + 1) / 2``, a majority is lost at p if and
+only if there are a set S* of s negatives and a set X* of at most s − 1 positives such that every j of S* is no farther
+than every positive outside X*.  (A plurality lost is a majority lost.)  ``radius ≥ r`` says that this holds at no point
+p = z + δ of the box with ``‖δ‖_p < r``; it is refuted case by case.  For j of S* and i outside X*, ``D_j(p) − D_i(p) =
+D_j(z) − D_i(z) + ⟨2 M (x_i − x_j), δ⟩ ≤ 0``, so with any λ ≥ 0, v (0 without a box) and h = max over the box of ⟨v, δ⟩,
 
     ``Σ λ (D_j(z) − D_i(z)) − h  ≤  −⟨w, δ⟩  ≤  ‖w‖_q ‖δ‖_p,      w = Σ λ 2 M (x_i − x_j) + v:``
 
@@ -13,12 +13,12 @@ the case is closed if the left side is positive and at least ``r ‖w‖_q``.
 
 *The filter* settles most of this in floating point.  A sum of products is computed within ``γ = n u / (1 − n u)`` times
 the sum of the terms' magnitudes, n being the roundings behind a term, ``u = 2⁻⁵³`` (Higham, Accuracy and Stability of
-Numerical Algorithms, 2nd ed., ch. 3).  With points centred at m, ``a_i = ‖x_i − m‖₂``, ``ζ = ‖z − m‖₂``, ``α ≥ ‖|M|‖₂`` (or
-``‖|L|‖₂²``), the score ``⟨u_i, x_i − m⟩ − 2 ⟨u_i, z − m⟩`` of the site ``u_i = M (x_i − m)`` is D_i up to a term that all share.
-It has at most 2 d + r + 8 roundings behind a term (r rows in L), so it is off by ``γ α (a_i² + 2 a_i ζ)``, and u_i by ``γ α
-a_i`` in ℓ2 and ℓ∞, √d times that in ℓ1; sums weighted by m multipliers have m more.  The code takes n = 2 d + r + m + 16 and
-doubles the bounds, which pays for computing a_i, ζ, α and the bounds themselves.  No entry exceeds 2¹⁰⁰ and no λ exceeds 1,
-so underflow stays below 2⁻⁵⁰⁰, which is added.  Overflow makes inf or NaN, which settle nothing.
+Numerical Algorithms, 2nd ed., ch. 3).  With points centred at m, ``a_i = ‖x_i − m‖₂``, ``ζ = ‖z − m‖₂``, ``α ≥ ‖|M|‖₂``
+or ``‖|L|‖₂²``, the score ``⟨u_i, x_i − m⟩ − 2 ⟨u_i, z − m⟩`` of the site ``u_i = M (x_i − m)`` is D_i up to a term that
+all share.  It has at most 2 d + r + 8 roundings behind a term (r rows in L), so it is off by ``γ α (a_i² + 2 a_i ζ)``,
+and u_i by ``γ α a_i`` in ℓ2 and ℓ∞, √d times that in ℓ1; sums weighted by m multipliers have m more.  The code takes
+n = 2 d + r + m + 16 and doubles the bounds, which pays for computing a_i, ζ, α and the bounds themselves.  No entry
+exceeds 2¹⁰⁰ and no λ exceeds 1, so underflow stays below 2⁻⁵⁰⁰, which is added.  inf and NaN settle nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import math
 import operator
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,10 +37,11 @@ from numpy.typing import ArrayLike, NDArray
 MAGIC = b"convexrml certificate 1\n"
 HEADER_LIMIT, SECTIONS_LIMIT = 2**16, 2**27  # bytes; the second counts unpacked sections
 NEG, POS, DUAL, COUNT = range(4)
+TWO_U = 2.01 * 2.0**-53  # times n: 2 γ
 SECTIONS = dict.fromkeys(("query", "witness", "box_lower", "box_upper", "values"), "<f8")
 SECTIONS |= dict.fromkeys(("open", "sweep", "args"), "<i4") | {"ops": "<u1"}
 CLAIM = {"lower": str, "upper": str | None, "norm": str, "n_neighbors": int, "vote": str, "label": str}
-Floats, Pairs = NDArray[np.float64], Sequence[tuple[int, int, float]]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 class Rejected(Exception):  # noqa: N818 - not an error of this program
@@ -58,14 +59,17 @@ def parse(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     require(data.startswith(MAGIC), f"not a certificate of version 1: the first line is not {MAGIC.decode()[:-1]!r}")
     at = data.find(b"\n", len(MAGIC), len(MAGIC) + HEADER_LIMIT) + 1
     require(at > 0, f"malformed: no header of at most {HEADER_LIMIT} bytes")
-    sections: dict[str, NDArray[Any]] = {}
-    room = SECTIONS_LIMIT
+    sections, room = dict[str, NDArray[Any]](), SECTIONS_LIMIT
     try:
-        header = json.loads(data[len(MAGIC) : at].decode("utf-8"), object_pairs_hook=_object)
+        header = json.loads(data[len(MAGIC) : at].decode("utf-8"))
         require(set(header) == {"claim", "sha256", "sections", "about"}, "malformed: keys of the header")
         claim, header["sha256"] = header["claim"], dict(header["sha256"])
         typed = all(isinstance(claim[key], kind) and type(claim[key]) is not bool for key, kind in CLAIM.items())
         require(typed and len(claim) == len(CLAIM), "malformed: claim")
+        for key in ("lower", "upper") if claim["upper"] is not None else ("lower",):
+            value, written = float.fromhex(claim[key]), claim[key]
+            require(value >= 0 and value.hex() == written, f"malformed: {key} {written!r}")
+            claim[key] = value
         for name, packed, size in header["sections"]:
             end, room = at + operator.index(packed), room - operator.index(size)
             require(name not in sections and at <= end <= len(data), f"truncated: section {name}")
@@ -74,25 +78,10 @@ def parse(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             raw = unpacker.decompress(data[at:end], size + 1)
             require(len(raw) == size and unpacker.eof and not unpacker.unused_data, f"malformed: section {name}")
             sections[name], at = np.frombuffer(raw, SECTIONS[name]), end
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
         raise Rejected(f"malformed: {type(error).__name__}: {error}") from None
     require(at == len(data), "malformed: bytes after the last section")
     return header, sections
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    require(len(dict(pairs)) == len(pairs), "malformed: a key occurs twice")
-    return dict(pairs)
-
-
-def float_of(text: str) -> float:
-    """A float written as `float.hex` writes it, ``"inf"`` included; not negative, not NaN."""
-    try:
-        value = float.fromhex(text)
-    except (ValueError, OverflowError):
-        value = math.nan
-    require(value >= 0 and value.hex() == text, f"malformed: {text!r} is no radius")
-    return value
 
 
 def label_text(label: Any) -> str:
@@ -138,12 +127,10 @@ class TrainingSet:
         classes, codes = np.unique(np.asarray(y), return_inverse=True)
         self.codes, self.labels, (N, d) = codes.astype(np.int64), list(map(label_text, classes)), self.X.shape
         L = np.zeros((0, d)) if metric is None else np.ascontiguousarray(metric, dtype=np.float64)
-        if not (np.isfinite(self.X).all() and np.isfinite(L).all() and self.codes.shape == (N,) and L.shape[1] == d):
-            raise ValueError("training set and metric need to be finite and to fit together")
-        if kind not in ("euclidean", "matrix", "components") or (metric is None) != (kind == "euclidean"):
-            raise ValueError(f"unknown kind of metric {kind!r}, or one without its array")
-        if kind == "matrix" and not np.array_equal(L, L.T):
-            raise ValueError("a matrix M needs to be symmetric, exactly")
+        fits = np.isfinite(self.X).all() and np.isfinite(L).all() and self.codes.shape == (N,) and L.shape[1] == d
+        known = kind in ("euclidean", "matrix", "components") and (metric is None) == (kind == "euclidean")
+        if not (fits and known and (kind != "matrix" or np.array_equal(L, L.T))):
+            raise ValueError("needs finite points, their labels, and a metric that fits, M being symmetric exactly")
         self.sha256 = {"training": digest("\n".join(["training", *self.labels]), self.X, self.codes)}
         self.sha256["metric"] = digest(f"metric {kind}", L)
         self.kind, self.t, places = kind, places_of(self.X), places_of(L)
@@ -172,10 +159,6 @@ class TrainingSet:
         y = [dot(row, v) for row in self._L]
         return y if self.kind == "matrix" else [dot(column, y) for column in zip(*self._L, strict=True)]
 
-    def gamma(self, m: int) -> float:
-        """``2 γ`` for sums over m points."""
-        return 2.01 * (self.roundings + m) * 2.0**-53
-
     def approximate(self, p: Floats) -> tuple[Floats, Floats]:
         """Floating-point scores of p, and ``α (a_i² + 2 a_i ζ)``, which bounds them and, times γ, their errors."""
         q = p - self.centre
@@ -186,10 +169,8 @@ class TrainingSet:
         near, t = np.arange(len(self.X)), max(self.t, places_of(p))
         if use_filter and self.small and np.abs(p).max() <= 2.0**100:
             scores, blur = self.approximate(p)
-            off = self.gamma(1) * blur + 2.0**-500
-            near = np.flatnonzero(
-                scores - off <= np.partition(scores + off, k - 1)[k - 1]
-            )  # k are nearer than the rest
+            off = TWO_U * (self.roundings + 1) * blur + 2.0**-500
+            near = np.flatnonzero(scores - off <= np.partition(scores + off, k - 1)[k - 1])  # k others are nearer else
         double, scored = [2 * x for x in integers(p, t)], []
         for i in near.tolist():
             x = self.point(i, t)
@@ -203,13 +184,12 @@ class TrainingSet:
 
 
 class Check:
-    """One certificate against one training set: `run` raises Rejected unless all that it claims is proved."""
+    """One certificate against one training set; see `check`."""
 
     def __init__(self, data: bytes, training: TrainingSet, use_filter: bool) -> None:
         header, self.sections = parse(data)
         self.training, self.claim, self.exact, self.use_filter = training, header["claim"], 0, use_filter
-        lower, upper, self.norm, self.k, self.vote, label = (self.claim[key] for key in CLAIM)
-        self.r, self.R = float_of(lower), None if upper is None else float_of(upper)
+        self.r, self.R, self.norm, self.k, self.vote, label = (self.claim[key] for key in CLAIM)
         require(self.norm in ("1", "2", "inf"), f"malformed: norm {self.norm!r}")
         require(0 < self.k <= len(training.X) and self.k % 2 == 1, f"malformed: n_neighbors {self.k}")
         require(self.vote in ("majority", "plurality"), f"malformed: vote {self.vote!r}")
@@ -222,10 +202,8 @@ class Check:
         self.box = [self.floats("box_lower", True), self.floats("box_upper", True)] if boxed else None
         require(self.inside(self.z), "malformed: the box does not contain the query")
         self.t = max(training.t, *(places_of(side[np.isfinite(side)]) for side in [self.z, *(self.box or [])]))
-        self.zi, self.filter = (
-            integers(self.z, self.t),
-            use_filter and training.small and np.abs(self.z).max() <= 2.0**100,
-        )
+        self.zi = integers(self.z, self.t)
+        self.filter = use_filter and training.small and np.abs(self.z).max() <= 2.0**100
         if self.filter:
             self.scores, self.blur = training.approximate(self.z)
 
@@ -233,25 +211,15 @@ class Check:
         """A section of d floats; infinite ones are refused unless allowed, NaN always."""
         values = self.sections.get(name, np.zeros(0)).astype(np.float64)
         require(values.shape == self.training.X.shape[1:], f"malformed: length of section {name}")
-        require(
-            not np.isnan(values).any() and (infinite or np.isfinite(values).all()), f"malformed: NaN or inf in {name}"
-        )
+        bad = np.isnan(values) | (np.isinf(values) & (not infinite))
+        require(not bad.any(), f"malformed: section {name} has NaN or inf")
         return values
 
     def inside(self, p: Floats) -> bool:
         """Whether p lies in the box."""
         return self.box is None or bool(((self.box[0] <= p) & (p <= self.box[1])).all())
 
-    def exceeds(self, gap: int, w: list[int], places: int) -> bool:
-        """Whether ``gap 2^−places`` is positive and at least ``r ‖w‖_q``; for r = inf, w has to vanish."""
-        if gap <= 0 or math.isinf(self.r):
-            return gap > 0 and not any(w)
-        n, q = self.r.as_integer_ratio()
-        if self.norm == "2":
-            return (gap * q) ** 2 >= (n << places) ** 2 * dot(w, w)
-        return gap * q >= (n << places) * (max if self.norm == "1" else sum)(map(abs, w))
-
-    def closed(self, pairs: Pairs, v: dict[int, float]) -> bool:
+    def closed(self, pairs: Sequence[tuple[int, int, float]], v: dict[int, float]) -> bool:
         """Whether multipliers ``(j, i, λ)`` and ``{feature: v}`` close a case, in integers; inf in v cancels w."""
         T, t, lam = self.training, self.t, np.array([weight for _, _, weight in pairs])
         self.exact += 1
@@ -270,13 +238,18 @@ class Check:
                 if push and np.isinf(side[0]):
                     return False
                 w[f], gap = w[f] + push, gap - (push * (integers(side, t)[0] - self.zi[f]) if push else 0)
-        return self.exceeds(gap, w, t)
+        if gap <= 0 or math.isinf(self.r):
+            return gap > 0 and not any(w)
+        n, q = self.r.as_integer_ratio()
+        if self.norm == "2":
+            return (gap * q) ** 2 >= (n << t) ** 2 * dot(w, w)
+        return gap * q >= (n << t) * (max if self.norm == "1" else sum)(map(abs, w))
 
     def surely(self, J: NDArray[Any], I: NDArray[Any], lam: Floats | None = None) -> NDArray[np.bool_]:  # noqa: E741
         """Whether the filter settles that each pair closes a case, or that all do together, weighted by λ."""
         if not self.filter or math.isinf(self.r) or (lam is not None and lam.max(initial=0) > 1):
             return np.zeros(len(J), dtype=bool)
-        T, gamma = self.training, self.training.gamma(1 if lam is None else len(J))
+        T, gamma = self.training, TWO_U * (self.training.roundings + (1 if lam is None else len(J)))
         gap, blur, w = self.scores[J] - self.scores[I], self.blur[J] + self.blur[I], T.sites[I] - T.sites[J]
         off = T.alpha * math.sqrt(len(self.z)) * (T.lengths[J] + T.lengths[I])
         if lam is not None:
@@ -294,9 +267,8 @@ class Check:
         swept = np.flatnonzero(left)
         require(len(rows) == len(swept) * self.s, f"not proved: {len(swept)} negatives need {self.s} positives each")
         rows = rows.reshape(len(swept), self.s)
-        require(
-            ((rows >= 0) & (rows < len(self.own))).all() and self.own[rows].all(), "not proved: swept by no positive"
-        )
+        known = ((rows >= 0) & (rows < len(self.own))).all() and self.own[rows].all()
+        require(known, "not proved: a negative is swept by what is no positive")
         require((np.diff(np.sort(rows, axis=1), axis=1) > 0).all(), "not proved: swept by the same positive twice")
         step = max(1, 2**17 // len(self.z))
         for column in rows.T:
@@ -327,26 +299,23 @@ class Check:
                 pending.append(i)
                 holds[i] = True
                 continue
-            excused = sum(own[i] and not value for i, value in holds.items())
+            denied = [own[i] for i, value in holds.items() if not value]
+            excused, out = sum(denied), len(denied) - sum(denied)
             if op == DUAL:
                 n, m = take("args", 2, args).tolist()
                 J, I, features = (take("args", count, args) for count in (n, n, m))  # noqa: E741
-                lam, v = (
-                    take("values", n, values),
-                    dict(zip(features.tolist(), take("values", m, values).tolist(), strict=True)),
-                )
+                lam, sides = take("values", n, values), take("values", m, values)
+                v = dict(zip(features.tolist(), sides.tolist(), strict=True))
                 require(((lam >= 0) & (lam < np.inf)).all(), f"malformed: record {number} has multipliers not >= 0")
                 fits = self.box is not None and all(0 <= f < len(self.z) and x > -math.inf for f, x in v.items())
                 require(len(v) == m and (fits or not m), f"malformed: record {number} has multipliers of no box")
-                known = all(holds.get(j, False) and not own[j] for j in J.tolist()) and all(
-                    0 <= i < len(own) and own[i] and holds.get(i, excused == self.s - 1) for i in I.tolist()
-                )
-                require(known, f"not proved: record {number} uses a point of which nothing is known")
+                known = [holds.get(j, False) and not own[j] for j in J.tolist()]
+                known += [0 <= i < len(own) and own[i] and holds.get(i, excused == self.s - 1) for i in I.tolist()]
+                require(all(known), f"not proved: record {number} uses a point of which nothing is known")
                 sure = n > 0 and not m and self.surely(J, I, lam).any()
                 proved = sure or self.closed(list(zip(J.tolist(), I.tolist(), lam.tolist(), strict=True)), v)
                 require(proved, f"not proved: the multipliers of record {number} do not reach as far as claimed")
             else:
-                out = sum(not own[i] and not value for i, value in holds.items())
                 few = excused >= self.s or n_left - out < self.s
                 require(op == COUNT and few, f"not proved: record {number} counts nothing out")
             if not pending:
@@ -364,24 +333,18 @@ class Check:
         t, (n, q) = max(places_of(p), self.t), R.as_integer_ratio()
         step = [abs(x - (z << (t - self.t))) for x, z in zip(integers(p, t), self.zi, strict=True)]
         length, n = {"1": sum(step), "2": dot(step, step), "inf": max(step)}[self.norm], n << t
-        require(
-            length * q**2 <= n**2 if self.norm == "2" else length * q <= n, "the witness is farther away than upper"
-        )
-        lost = self.training.lost(p, self.label, self.k, self.vote, self.use_filter)
-        require(lost, "the vote is not lost at the witness")
-
-    def run(self) -> None:
-        """Check all that is claimed."""
-        require(("witness" in self.sections) == (self.R is not None), "malformed: upper and witness go together")
-        if self.R is not None:
-            self.witness(self.R)
-        if self.r > 0:
-            self.tree(self.sweep())
+        near = length * q**2 <= n**2 if self.norm == "2" else length * q <= n
+        require(near, "the witness is farther away than upper")
+        require(self.training.lost(p, self.label, self.k, self.vote, self.use_filter), "not lost at the witness")
 
 
 def check(data: bytes, training: TrainingSet, *, use_filter: bool = True) -> Check:
     """Accept a certificate, or raise Rejected; without the filter, every comparison is made in integers."""
     with np.errstate(all="ignore"):
         case = Check(data, training, use_filter)
-        case.run()
+        require(("witness" in case.sections) == (case.R is not None), "malformed: upper and witness go together")
+        if case.R is not None:
+            case.witness(case.R)
+        if case.r > 0:
+            case.tree(case.sweep())
     return case

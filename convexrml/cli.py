@@ -29,6 +29,7 @@ Examples:
   convexrml certify
   convexrml certify --data train.csv --test test.csv --norm inf --box 0,1 --clip
   convexrml certify --data usps.bz2 --test usps.t.bz2 --limit 200 --check 5
+  convexrml certify --certificates certificates && convexrml check certificates
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
   convexrml crosscheck --replay convexrml-out/violations/point3-norm2-box0.npz
   convexrml solvers -v
@@ -149,6 +150,8 @@ _certify_options = _options(
     click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors."),
     click.option("--out", type=_FILE, default="convexrml-out", show_default=True,
                  help="Folder for points.csv, points.json, robust_error.png; earlier ones are overwritten."),
+    click.option("--certificates", type=_FILE, metavar="DIR",
+                 help="Write a certificate of every exact radius there, for `convexrml check`."),
 )
 _crosscheck_options = _options(
     click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="The first N test points."),
@@ -176,7 +179,8 @@ def main() -> None:
 @click.pass_context
 def certify(
     ctx: click.Context, /, norm: str, solvers: tuple[str, ...], limit: int | None, radii: tuple[float, ...] | None,
-    exact: int | None, check: int | None, jobs: int | None, out: Path, progress: bool | None, quiet: bool,
+    exact: int | None, check: int | None, jobs: int | None, out: Path, certificates: Path | None,
+    progress: bool | None, quiet: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """Certify a nearest-neighbour classifier on a data set.
@@ -206,11 +210,16 @@ def certify(
     out.mkdir(parents=True, exist_ok=True)
     with report.progress_bars(progress, quiet) as watch:
         result = study.certify(data.head(limit), settings, metric=metric, progress=watch)
+        if certificates is not None:
+            from convexrml.study.certificates import write_certificates
+
+            write_certificates(result, certificates, watch)
     files = records.write_files(result, out, ctx.meta["convexrml.command"])
     figures.save_figure(figures.robust_error_figure(result), out / "robust_error.png")
     console = Console(highlight=False, quiet=quiet)
     report.print_certification(result, console)
-    console.print("\nWritten: " + ", ".join(map(str, [*files, out / "robust_error.png"])), soft_wrap=True, markup=False)
+    files += [out / "robust_error.png", *([] if certificates is None else [certificates])]
+    console.print("\nWritten: " + ", ".join(map(str, files)), soft_wrap=True, markup=False)
     _end(result.judge, result.model, result.data, result.sample.tolist(), out / "violations", quiet)
 
 
@@ -248,6 +257,25 @@ def crosscheck(
         )  # fmt: skip
     report.print_crosscheck(check.judge, console)
     _end(check.judge, check.model, check.data, range(len(check.data.X_test)), out, quiet)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@click.option("--data", type=_FILE, help="The training points, as they were given to certify. Default: digits.")
+@click.option("--metric", type=_FILE, help="The metric, as it was given to certify.")
+@click.option("--filter/--no-filter", "use_filter", default=True, help="Settle easy comparisons in floating point.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@_reporting_errors
+def check(files: tuple[Path, ...], data: Path | None, metric: Path | None, use_filter: bool, quiet: bool) -> None:
+    """Check certificates in exact arithmetic, independently of everything that produced them.
+
+    FILE is a certificate, or a folder of them. Exit code 1 if one is rejected, 2 if something cannot be read.
+    """
+    from convexrml.study.certificates import check_certificates, report
+
+    told = None if quiet else click.echo
+    rejected = report(check_certificates(files, data, metric, use_filter=use_filter), told)
+    sys.exit(1 if rejected else 0)
 
 
 @main.command(epilog=EPILOG)

@@ -1,8 +1,8 @@
 """Certificates for radii that are known: positives or multipliers against every negative, for a given lower bound.
 
-Whoever found a radius keeps evidence against the binding negative at most.  Here every negative is asked, with the claimed
-radius in hand: nearly all are kept away by the nearest positive alone, a few by another one, and the last few need
-multipliers, from the dual active-set method (ℓ2) or a linear program (ℓ1, ℓ∞).
+Whoever found a radius keeps evidence against the binding negative at most.  Here every negative is asked, with the
+claimed radius in hand: nearly all are kept away by the nearest positive alone, a few by another one, and the last few
+need multipliers, from the dual active-set method (ℓ2) or a linear program (ℓ1, ℓ∞).
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Prover:
         """Certificates for radii that this classifier's queries have.
 
         The radius claimed is ``radii.lower``; where the evidence falls short of it in exact arithmetic, the claim is
-        lowered to what the evidence proves, so that the checker accepts every certificate.  With more than one neighbour
-        and no `proofs`, the claim is the closed-form bound, at most ``radii.lower``.
+        lowered to what the evidence proves, so that the checker accepts every certificate.  With more than one
+        neighbour and no `proofs`, the claim is the closed-form bound, at most ``radii.lower``.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class Prover:
         given: Proof | None,
         about: Mapping[str, Any],
     ) -> Certificate:
-        lower, upper, witness, box, vote = float(radii.lower[a]), None, None, None, Vote.PLURALITY
+        lower, upper, witness, box, vote = float(radii.lower[a]), None, None, None, Vote.MAJORITY
         hints = np.zeros(0, dtype=np.int64)
         if isinstance(radii, ExactRadii):
             box, vote, hints = radii.box, radii.vote, radii.positives[a]
@@ -135,17 +135,38 @@ class Prover:
             hints = hints[hints >= 0]
         proof, sure = given, lower
         if lower > 0 and given is None:
-            of_label = self.model.labels_ == label
-            positives = np.flatnonzero(of_label)
-            positives = positives[np.argsort(row[positives], kind="stable")]
-            case = _Case(z, label, row, lower, radii.norm, box, positives, np.flatnonzero(~of_label))
-            lower, sure, proof = self._prove(case, hints)
+            proof, sure = self._prove(self._case(z, label, row, lower, radii.norm, box), hints)
         hashes = {**self.training.sha256, "query": digest("query", z)}
         made = Certificate(
             lower, upper, radii.norm, self.model.n_neighbors, vote, self.training.labels[label], z, witness, box,
             proof if lower > 0 else None, hashes, about,
         )  # fmt: skip
         return made if sure >= lower and given is None else self._lowered(made, sure)
+
+    def reaches(
+        self, z: NDArray[np.float64], label: int, radius: float, norm: Norm, box: Box | None, hints: NDArray[np.int64]
+    ) -> bool:
+        """Whether exact arithmetic proves that the 1-NN radius of z, with an encoded label, is at least `radius`.
+
+        `hints` are positives to be asked first.
+        """
+        case = self._case(z, label, self.model.scores(z[None])[0], radius, norm, box)
+        proof, _ = self._prove(case, hints)
+        name, hashes = self.training.labels[label], {**self.training.sha256, "query": digest("query", z)}
+        claim = Certificate(radius, None, norm, 1, Vote.PLURALITY, name, z, None, box, proof, hashes)
+        try:
+            check(claim.to_bytes(), self.training)
+        except Rejected:
+            return False
+        return True
+
+    def _case(
+        self, z: NDArray[np.float64], label: int, row: NDArray[np.float64], radius: float, norm: Norm, box: Box | None
+    ) -> _Case:
+        of_label = self.model.labels_ == label
+        positives = np.flatnonzero(of_label)
+        positives = positives[np.argsort(row[positives], kind="stable")]
+        return _Case(z, label, row, radius, norm, box, positives, np.flatnonzero(~of_label))
 
     def _lowered(self, made: Certificate, sure: float) -> Certificate:
         """The certificate as it is if the checker accepts it, else with the largest radius tried that it accepts."""
@@ -161,26 +182,25 @@ class Prover:
             return tried
         raise AssertionError(f"evidence that was computed with rounding subtracted is refused: {refused}")
 
-    def _prove(self, case: _Case, hints: NDArray[np.int64]) -> tuple[float, float, Proof]:
-        """Evidence for every negative: the radius it is meant for, the one it proves for certain, and the proof."""
+    def _prove(self, case: _Case, hints: NDArray[np.int64]) -> tuple[Proof, float]:
+        """Evidence for every negative, and the radius that it proves for certain, at most the one it is meant for."""
         model, s = self.model, (self.model.n_neighbors + 1) // 2
         rounding = model.rounding(case.norm)
         z_length = float(np.linalg.norm(case.z - model.shift_))
         found = np.full((len(case.negatives), s), -1, dtype=np.int64)
         nearest_and_hints = np.concatenate([case.positives[:s], hints])
-        radius = case.radius
         counts = kernel.sweep(
             model.sites_, rounding.lengths, case.row, nearest_and_hints, case.positives, case.negatives, s,
-            case.norm.dual_order, rounding.rules, z_length, radius, found,
+            case.norm.dual_order, rounding.rules, z_length, case.radius, found,
         )  # fmt: skip
         swept = counts == s
         left = case.negatives[~swept]
-        tree, sure = ProofTree(), radius
+        tree, sure = ProofTree(), case.radius
         if s == 1:
             for j in left.tolist():
                 sure = min(sure, self._against(case, j, tree.negative(j)))
         tree.count()
-        return radius, sure, tree.proof(left, found[swept])
+        return tree.proof(left, found[swept]), sure
 
     def _against(self, case: _Case, j: int, tree: ProofTree) -> float:
         """Write multipliers against the negative j; the radius that they prove for certain."""
@@ -208,8 +228,8 @@ class Prover:
         reach = z_length + farthest if outside and math.isfinite(farthest) else 0.0
         tolerance = 1e-3 * float(rounding.gap(case.positives[:1], j, z_length, reach)[0])
         active, lam, proved = kernel.multipliers_against(
-            model.sites_, rounding.lengths, row, case.positives[some], halves[some], spreads[some], image, j, room_lower,
-            room_upper, box is not None, rounding.rules, z_length, reach, tolerance, stop_at,
+            model.sites_, rounding.lengths, row, case.positives[some], halves[some], spreads[some], image, j,
+            room_lower, room_upper, box is not None, rounding.rules, z_length, reach, tolerance, stop_at,
         )  # fmt: skip
         n, d = len(some), len(case.z)
         useful = lam > 0
@@ -258,4 +278,3 @@ def box_multipliers(
     above = order[: reached[0]]
     level = abs(w[order[reached[0]]])
     return {int(f): float(-np.sign(w[f]) * (abs(w[f]) - level)) for f in above if abs(w[f]) > level}
-

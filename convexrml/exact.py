@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from numpy.typing import ArrayLike
@@ -26,6 +27,7 @@ def exact_radius(
     accuracy: str | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
+    certificates: bool = False,
 ) -> ExactRadii:
     """Exact radius of the 1-nearest-neighbour classifier at each query: the minimal adversarial perturbation.
 
@@ -34,8 +36,9 @@ def exact_radius(
 
     **Guarantee**: an interval proved from both sides, ``lower ≤ radius ≤ upper``.  `lower` comes from multipliers by
     weak duality, evaluated here with rounding subtracted; negatives that were not visited count with their triplet
-    bound.  `upper` comes from a perturbed point that the classifier itself mislabels.  Neither is a solver's word; a
-    solver that stops early or errs leaves a wider interval, with status INTERVAL.
+    bound.  `upper` comes from a perturbed point that is mislabelled, by the classifier's own scores and in exact
+    arithmetic.  Neither is a solver's word; a solver that stops early or errs leaves a wider interval, with status
+    INTERVAL.
 
     Parameters
     ----------
@@ -65,6 +68,8 @@ def exact_radius(
         otherwise, -1 means all processors.
     progress : callable, optional
         Called with the number of queries finished since the last call.
+    certificates : bool, default False
+        Make a certificate for each query, which `convexrml.checker` accepts: see ``docs/certificates.md``.
 
     Returns
     -------
@@ -108,9 +113,15 @@ def exact_radius(
     if by_program:
         from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
 
-        return exact_radius_by_program(
+        found = exact_radius_by_program(
             model, points, labels, p, limits, solver or "clarabel", accuracy or "accurate", progress
         )
-    from convexrml.search import exact_radius_by_search
+    else:
+        from convexrml.search import exact_radius_by_search
 
-    return exact_radius_by_search(model, points, labels, p, limits, n_jobs, progress)
+        found = exact_radius_by_search(model, points, labels, p, limits, n_jobs, progress)
+    if not certificates:
+        return found
+    from convexrml.evidence import Prover
+
+    return dataclasses.replace(found, certificates=tuple(Prover(model).certificates(points, y, found)))

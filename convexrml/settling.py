@@ -8,10 +8,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.evidence import Prover
 from convexrml.neighbors import NearestNeighbors
 from convexrml.results import ExactRadii, RadiusStatus
-from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of, status_where_mislabelled
-from convexrml.witness import nearest_mislabelled, nudged, witnessed_norm
+from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
+from convexrml.witness import first_mislabelled, nudged, witnessed_norm
+
+_FRACTIONS = np.linspace(0, 1, 65)
+_AIM = 1 - ROUNDING_WIDTH / 4
 
 
 def settled(
@@ -26,34 +30,46 @@ def settled(
     The search accepts a witness for sure when its scores differ by more than rounding may hide.  That costs a little
     length, which counts where the radius is small, and ties of whole numbers never differ.  For the queries that are
     `doubtful`, or whose interval is wider than the tolerance, the point at the distance of the lower bound is nudged
-    into the negative's cell again, by as little as exact arithmetic allows.
+    into the negative's cell again, by as little as exact arithmetic allows; and a lower bound next to it is tried, for
+    which every negative's multipliers are checked without deducting any rounding.
     """
     finite = np.isfinite(found.upper)
     with np.errstate(invalid="ignore"):
-        wide = finite & (found.upper - found.lower > found.tolerance * found.upper)
+        wide = finite & (found.lower > 0) & (found.upper - found.lower > found.tolerance * found.upper)
     queries = np.flatnonzero((doubtful & finite) | wide)
     if len(queries) == 0:
         return found
-    upper, perturbation, status = found.upper.copy(), found.perturbation.copy(), found.status.copy()
+    prover, lower, upper = Prover(model), found.lower.copy(), found.upper.copy()
+    perturbation, status, negative = found.perturbation.copy(), found.status.copy(), found.negative.copy()
+    positives, multipliers = list(found.positives), list(found.multipliers)
     for a in queries:
         z, label = Z[a], int(y[a])
         if status[a] is RadiusStatus.MISCLASSIFIED:
-            row = model.scores(z[None])[0]
-            rival = int(np.argmin(np.where(model.labels_ == label, math.inf, row)))
-            delta = nearest_mislabelled(model, z, label, rival, found.box)
-            upper[a] = math.inf if delta is None else witnessed_norm(z, delta, found.norm)
-            status[a] = status_where_mislabelled(model, z, label, rival, upper[a], found.norm)
+            record = Record(z, model.scores(z[None])[0], np.full(len(z), np.nan))
+            visit_mislabelled(record, model, label, found.norm, found.box)
+            upper[a], perturbation[a], status[a] = record.upper, record.perturbation, record.status
+            negative[a], positives[a], multipliers[a] = record.negative, record.positives, record.multipliers
         else:
             j = int(found.negative[a])
             start, inner = perturbation[a] * min(1.0, found.lower[a] / upper[a]), model.training_points_[j]
             delta = nudged(model, z, model.classes_[label], start, inner, found.box)
+            # the nudge grows by tens: look for the boundary on the way that it took, or else to the witness as it is
+            end = perturbation[a] if delta is None else delta
+            way = z + start + _FRACTIONS[:, None] * (end - start)
+            nearer = first_mislabelled(model, z, model.classes_[label], way, found.box)
+            delta = delta if nearer is None else nearer
             reached = math.inf if delta is None else witnessed_norm(z, delta, found.norm)
-            if not doubtful[a] and reached >= upper[a]:
-                continue
-            upper[a] = reached
-            z_length = float(np.linalg.norm(z - model.shift_))
-            rounding = model.rounding(found.norm)
+            if doubtful[a] or reached < upper[a]:
+                upper[a], perturbation[a] = reached, np.nan if delta is None else delta
+            aim = upper[a] * _AIM
+            if 0 < lower[a] < aim < math.inf and prover.reaches(
+                z, label, aim, found.norm, found.box, found.positives[a]
+            ):
+                lower[a] = aim
+            z_length, rounding = float(np.linalg.norm(z - model.shift_)), model.rounding(found.norm)
             blur = boundary_rounding(model.sites_, rounding, z_length, j, found.positives[a], found.norm)
-            status[a] = status_of(found.lower[a], reached, ROUNDING_WIDTH, blur)
-        perturbation[a] = np.nan if delta is None else delta
-    return dataclasses.replace(found, upper=upper, perturbation=perturbation, status=status)
+            status[a] = status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
+    return dataclasses.replace(
+        found, lower=lower, upper=upper, perturbation=perturbation, status=status, negative=negative,
+        positives=tuple(positives), multipliers=tuple(multipliers),
+    )  # fmt: skip

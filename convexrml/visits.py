@@ -85,10 +85,7 @@ def visit(
         record.status = RadiusStatus.UNREACHABLE
         return record
     if model.mislabelled_by_scores(row[None], np.array([label]))[0]:
-        rival = int(negatives[np.argmin(row[negatives])])
-        witness = nearest_mislabelled(model, z, label, rival, box)
-        record.improve(witness, norm, -1, negatives[:0], np.zeros(0))
-        record.lower, record.status = 0.0, status_where_mislabelled(model, z, label, rival, record.upper, norm)
+        visit_mislabelled(record, model, label, norm, box)
         return record
     positives = np.flatnonzero(model.labels_ == label)
     nearest_first = positives[np.argsort(row[positives], kind="stable")]
@@ -117,19 +114,24 @@ def visit(
     return record
 
 
-def status_where_mislabelled(
-    model: NearestNeighbors, z: NDArray[np.float64], label: int, rival: int, upper: float, norm: Norm
-) -> RadiusStatus:
-    """Status of a query that the classifier mislabels as it stands, `rival` being the nearest negative.
+def visit_mislabelled(record: Record, model: NearestNeighbors, label: int, norm: Norm, box: Box | None) -> None:
+    """Settle a query that the classifier mislabels as it stands.
 
-    Where exact arithmetic does not agree, its radius lies between 0 and `upper`, within rounding of 0.
+    Where exact arithmetic does not agree, its radius lies between 0 and the length of a witness, within rounding of 0;
+    the evidence is the nearest negative and the nearest positive.
     """
-    if upper == 0:
-        return RadiusStatus.MISCLASSIFIED
-    z_length = float(np.linalg.norm(z - model.shift_))
-    positives = np.flatnonzero(model.labels_ == label)
-    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, rival, positives, norm)
-    return status_of(0.0, upper, ROUNDING_WIDTH, blur)
+    of_label = model.labels_ == label
+    rival = int(np.argmin(np.where(of_label, math.inf, record.row)))
+    nearest = np.array([np.argmin(np.where(of_label, record.row, math.inf))])
+    record.lower = 0.0
+    record.improve(nearest_mislabelled(model, record.z, label, rival, box), norm, rival, nearest, np.ones(1))
+    if record.upper == 0:
+        record.negative, record.positives, record.multipliers = -1, nearest[:0], np.zeros(0)
+        record.status = RadiusStatus.MISCLASSIFIED
+        return
+    z_length = float(np.linalg.norm(record.z - model.shift_))
+    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, rival, nearest, norm)
+    record.status = status_of(0.0, record.upper, ROUNDING_WIDTH, blur)
 
 
 def status_of(lower: float, upper: float, tolerance: float, blur: float) -> RadiusStatus:

@@ -19,8 +19,8 @@ _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]
 def witnessed_norms(Z: NDArray[np.float64], perturbations: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
     """``‖δ‖_p`` along the last axis, rounded up, so that it is not below the norm of ``fl(z + δ) − z`` either.
 
-    The factor ``1 + 4 (d + 4) u`` pays for the difference, the sum and the root; squares that vanish, for d entries below
-    2⁻⁵³⁷, are added.  NaN stays NaN.
+    The factor ``1 + 4 (d + 4) u`` pays for the difference, the sum and the root; squares that vanish, of d entries
+    below 2⁻⁵³⁷, are added.  NaN stays NaN.
     """
     moved = (Z + perturbations) - Z
     d = Z.shape[-1]
@@ -45,9 +45,9 @@ def first_mislabelled(
 ) -> NDArray[np.float64] | None:
     """The perturbation δ that leads from z to the first of `points` (m, d) that is admissible and mislabelled.
 
-    Mislabelled twice: by the classifier's own scores, and in exact arithmetic, in which no rounding can feign it.  Both are
-    asked about ``z + δ`` as floating point computes it, so that a caller who adds δ to z asks about the same point.  None
-    if there is no such point.
+    Mislabelled twice: by the classifier's own scores, and in exact arithmetic, in which no rounding can feign it.  Both
+    are asked about ``z + δ`` as floating point computes it, so that a caller who adds δ to z asks about the same point.
+    None if there is no such point.
     """
     points = points[model.in_range(points)]
     if len(points) == 0:

@@ -101,7 +101,7 @@ def exact_radii(
     candidates, bounds = np.empty(N, dtype=np.int64), np.empty(N)
     Q, R = np.empty((d + 1, d)), np.empty((d + 1, d + 1))
     active, lam = np.empty(d + 2, dtype=np.int64), np.empty(d + 2)
-    moved, room_lower, room_upper = np.empty(d), np.empty(d), np.empty(d)
+    moved, other, room_lower, room_upper = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
     for a in range(n_queries):
         t = a % tile
         if t == 0:
@@ -223,19 +223,19 @@ def exact_radii(
             _SMALL_NUDGES, witnesses[a], moved,
         )  # fmt: skip
         for margin in _MARGINS:  # the training point may lie outside the box: tighten the half-spaces instead
-            if good != NOT:
+            if good == SURE or (good != NOT and not boxed):
                 break
             step, m, end = nearest_point(
                 sites, positives, count, halves, spreads, image, sites[j], half + margin * tolerance,
                 room_lower, room_upper, boxed, tolerance, np.inf, Q, R, active, lam,
             )  # fmt: skip
             programs[a] += 1
-            good = nudge(
+            verdict = nudge(
                 sites, offsets, points, lengths, rules, j, positives, count, z, step, box_lower, box_upper, shift,
-                _SMALL_NUDGES[:1], witnesses[a], moved,
+                _SMALL_NUDGES[:1], other, moved,
             )  # fmt: skip
-            if np.sqrt(dot(witnesses[a], witnesses[a])) > near:
-                good = NOT
+            if verdict > good and np.sqrt(dot(other, other)) <= near:
+                good, witnesses[a] = verdict, other
         if good == NOT:  # a longer way: more positives matter
             near = 1.01 * value[a] + 2.0 * _LARGE_NUDGES[-1] * np.sqrt(way)
             count = positives_that_matter(
