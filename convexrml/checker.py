@@ -136,13 +136,12 @@ class TrainingSet:
         self.kind, self.t, places = kind, places_of(self.X), places_of(L)
         self.metric_places = 2 * places if kind == "components" else places
         self._L, self._points = [integers(row, places) for row in L], dict[int, list[int]]()
-        # the rest serves the filter
-        self.centre, sizes = np.median(self.X, axis=0), np.abs(L)
+        self.centre, sizes = np.median(self.X, axis=0), np.abs(L)  # this and the rest serve the filter
         centred = self.X - self.centre
         self.sites = centred if kind == "euclidean" else centred @ L if kind == "matrix" else (centred @ L.T) @ L
         self.offsets, self.lengths = np.einsum("ij,ij->i", self.sites, centred), np.linalg.norm(centred, axis=1)
-        self.alpha = 1.0 if kind == "euclidean" else float(sizes.sum(axis=1).max())
-        self.alpha *= float(sizes.sum(axis=0).max()) if kind == "components" else 1.0
+        norms = [float(sizes.sum(axis=axis).max(initial=0)) for axis in (0, 1)]  # of |L|, ℓ1 and ℓ∞; equal for M
+        self.alpha = {"euclidean": 1.0, "matrix": norms[0], "components": norms[0] * norms[1]}[kind]
         self.roundings = 2 * d + len(L) * (kind == "components") + 16
         self.small = bool(max(np.abs(self.X).max(), sizes.max(initial=0)) <= 2.0**100)
 
@@ -261,7 +260,8 @@ class Check:
     def sweep(self) -> list[bool]:
         """Close each negative that is not listed as open by s positives, one of which is outside X*; tell the open."""
         listed, rows = (self.sections.get(name, np.zeros(0)).astype(np.int64) for name in ("open", "sweep"))
-        require(((listed >= 0) & (listed < len(self.own))).all(), "malformed: open negatives")
+        known = ((listed >= 0) & (listed < len(self.own))).all() and not self.own[listed].any()
+        require(known, "malformed: an open negative is none")
         left = ~self.own
         left[listed] = False
         swept = np.flatnonzero(left)

@@ -12,7 +12,7 @@ import oracle
 NEG, POS, DUAL, COUNT = range(4)
 
 
-class Invalid(Exception):
+class InvalidError(Exception):
     """The evidence is no proof of any radius."""
 
 
@@ -31,11 +31,11 @@ def closing(certificate, instance, pairs, sides):
             push = -w[f] if math.isinf(value) else Fraction(value)
             side = float((certificate.box.upper if push > 0 else certificate.box.lower)[f])
             if push and math.isinf(side):
-                raise Invalid("an open side")
+                raise InvalidError("an open side")
             w[f] += push
             gap -= push * (Fraction(side) - z[f]) if push else 0
     elif sides:
-        raise Invalid("no box")
+        raise InvalidError("no box")
     return gap, oracle.dual_power(w, norm)
 
 
@@ -43,7 +43,7 @@ def reach(certificate, instance, pairs, sides):
     """The largest radius for which multipliers close a case, raised to `oracle.power`; inf if they do for all."""
     gap, length = closing(certificate, instance, pairs, sides)
     if gap <= 0:
-        raise Invalid("the gap is not positive")
+        raise InvalidError("the gap is not positive")
     return gap ** oracle.power(certificate.norm.order) / length if length else math.inf
 
 
@@ -51,18 +51,16 @@ def supported(certificate, instance):
     """The largest radius that the evidence proves, raised to `oracle.power`."""
     proof, s = certificate.proof, (certificate.n_neighbors + 1) // 2
     own = np.array([label == certificate.label for label in instance.y])
-    n, opened = len(own), proof.open.tolist()
-    if sorted(set(opened)) != opened and len(set(opened)) != len(opened):
-        raise Invalid("a negative is opened twice")
+    n, opened = len(own), sorted(set(proof.open.tolist()))
     if any(not 0 <= j < n or own[j] for j in opened):
-        raise Invalid("open")
+        raise InvalidError("open")
     swept = [j for j in range(n) if not own[j] and j not in opened]
     if proof.sweep.shape != (len(swept), s) and (len(swept) or proof.sweep.size):
-        raise Invalid("sweep")
+        raise InvalidError("sweep")
     reached = [math.inf]
     for j, row in zip(swept, proof.sweep.tolist(), strict=True):
         if len(set(row)) != s or any(not 0 <= i < n or not own[i] for i in row):
-            raise Invalid("sweep")
+            raise InvalidError("sweep")
         reached += [reach(certificate, instance, [(j, i, 1.0)], {}) for i in row]
     records, args, values = iter(proof.ops.tolist()), iter(proof.args.tolist()), iter(proof.values.tolist())
 
@@ -71,7 +69,7 @@ def supported(certificate, instance):
         if op in (NEG, POS):
             i = next(args)
             if not 0 <= i < n or i in chosen | out | kept | excused or (i not in opened if op == NEG else not own[i]):
-                raise Invalid("branch")
+                raise InvalidError("branch")
             if op == NEG:
                 node(chosen | {i}, out, kept, excused)
                 node(chosen, out | {i}, kept, excused)
@@ -81,30 +79,30 @@ def supported(certificate, instance):
         elif op == DUAL:
             m, sides = next(args), next(args)
             if m < 0 or sides < 0:
-                raise Invalid("counts")
-            J, I, features = ([next(args) for _ in range(count)] for count in (m, m, sides))
+                raise InvalidError("counts")
+            J, K, features = ([next(args) for _ in range(count)] for count in (m, m, sides))
             lam, v = [next(values) for _ in range(m)], [next(values) for _ in range(sides)]
             if any(not 0 <= weight < math.inf for weight in lam) or len(set(features)) != sides:
-                raise Invalid("multipliers")
+                raise InvalidError("multipliers")
             if any(not 0 <= f < len(certificate.query) for f in features) or any(not x > -math.inf for x in v):
-                raise Invalid("sides")
+                raise InvalidError("sides")
             whole = set(np.flatnonzero(own).tolist()) - excused if len(excused) == s - 1 else kept
-            if not set(J) <= chosen or not set(I) <= whole:
-                raise Invalid("unknown")
-            pairs = list(zip(J, I, lam, strict=True))
+            if not set(J) <= chosen or not set(K) <= whole:
+                raise InvalidError("unknown")
+            pairs = list(zip(J, K, lam, strict=True))
             reached.append(reach(certificate, instance, pairs, dict(zip(features, v, strict=True))))
         elif op == COUNT:
             if len(excused) < s and len(opened) - len(out) >= s:
-                raise Invalid("count")
+                raise InvalidError("count")
         else:
-            raise Invalid("record")
+            raise InvalidError("record")
 
     try:
         node(frozenset(), frozenset(), frozenset(), frozenset())
     except (StopIteration, RuntimeError) as error:
-        raise Invalid("ends early") from error
+        raise InvalidError("ends early") from error
     if any(True for rest in (records, args, values) for _ in rest):
-        raise Invalid("goes on")
+        raise InvalidError("goes on")
     return min(reached)
 
 
@@ -116,7 +114,7 @@ def holds(certificate, instance):
         return certificate.proof is not None and oracle.at_most(
             certificate.lower, supported(certificate, instance), certificate.norm.order
         )
-    except Invalid:
+    except InvalidError:
         return False
 
 
