@@ -135,7 +135,7 @@ class TrainingSet:
         self.sha256["metric"] = digest(f"metric {kind}", L)
         self.kind, self.t, places = kind, places_of(self.X), places_of(L)
         self.metric_places = 2 * places if kind == "components" else places
-        self._L, self._points = [integers(row, places) for row in L], dict[int, list[int]]()
+        self._L, self._points = [integers(row, places) for row in L], dict[int, tuple[list[int], list[int]]]()
         self.centre, sizes = np.median(self.X, axis=0), np.abs(L)  # this and the rest serve the filter
         centred = self.X - self.centre
         self.sites = centred if kind == "euclidean" else centred @ L if kind == "matrix" else (centred @ L.T) @ L
@@ -145,11 +145,12 @@ class TrainingSet:
         self.roundings = 2 * d + len(L) * (kind == "components") + 16
         self.small = bool(max(np.abs(self.X).max(), sizes.max(initial=0)) <= 2.0**100)
 
-    def point(self, i: int, t: int) -> list[int]:
-        """``x_i`` times 2ᵗ; t is at least `self.t`."""
+    def point(self, i: int, t: int) -> tuple[list[int], list[int]]:
+        """``x_i`` times 2ᵗ, and its image; t is at least `self.t`."""
         if i not in self._points:
-            self._points[i] = integers(self.X[i], self.t)
-        return self._points[i] if t == self.t else [x << (t - self.t) for x in self._points[i]]
+            self._points[i] = (x := integers(self.X[i], self.t)), self.image(x)
+        x, image = self._points[i]
+        return (x, image) if t == self.t else ([f << (t - self.t) for f in x], [f << (t - self.t) for f in image])
 
     def image(self, v: list[int]) -> list[int]:
         """``M v`` times ``2^metric_places``."""
@@ -170,10 +171,8 @@ class TrainingSet:
             scores, blur = self.approximate(p)
             off = TWO_U * (self.roundings + 1) * blur + 2.0**-500
             near = np.flatnonzero(scores - off <= np.partition(scores + off, k - 1)[k - 1])  # k others are nearer else
-        double, scored = [2 * x for x in integers(p, t)], []
-        for i in near.tolist():
-            x = self.point(i, t)
-            scored.append((dot(self.image(x), map(operator.sub, x, double)), int(self.codes[i])))
+        double, points = [2 * x for x in integers(p, t)], ((i, *self.point(i, t)) for i in near.tolist())
+        scored = [(dot(image, map(operator.sub, x, double)), int(self.codes[i])) for i, x, image in points]
         for rival in set(range(len(self.labels))) - {label}:
             ranked = sorted((score, 2 * (code == label) + (code != rival), code) for score, code in scored)[:k]
             own, other = (sum(code == c for _, _, code in ranked) for c in (label, rival))
@@ -224,8 +223,8 @@ class Check:
         self.exact += 1
         gap, w, places = 0, [0] * len(self.z), places_of(lam) + t + T.metric_places  # of w; the gap has t more
         for (j, i, _), weight in zip(pairs, integers(lam, places_of(lam)), strict=True):
-            xi, xj = T.point(i, t), T.point(j, t)
-            half = T.image(list(map(operator.sub, xi, xj)))
+            (xi, ui), (xj, uj) = T.point(i, t), T.point(j, t)
+            half = list(map(operator.sub, ui, uj))
             gap += weight * sum(h * (2 * z - a - b) for h, z, a, b in zip(half, self.zi, xi, xj, strict=True))
             w = [total + 2 * weight * h for total, h in zip(w, half, strict=True)]
         if self.box is not None and (v or math.isinf(self.r)):

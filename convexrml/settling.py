@@ -12,9 +12,8 @@ from convexrml.evidence import Prover
 from convexrml.neighbors import NearestNeighbors
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
-from convexrml.witness import first_mislabelled, nudged, witnessed_norm
+from convexrml.witness import nudged_little, witnessed_norm
 
-_FRACTIONS = np.linspace(0, 1, 65)
 _AIM = 1 - ROUNDING_WIDTH / 4
 
 
@@ -34,8 +33,9 @@ def settled(
     which every negative's multipliers are checked without deducting any rounding.
     """
     finite = np.isfinite(found.upper)
+    useful = (found.lower > 0) | np.array([not status.closed for status in found.status])
     with np.errstate(invalid="ignore"):
-        wide = finite & (found.lower > 0) & (found.upper - found.lower > found.tolerance * found.upper)
+        wide = finite & useful & (found.upper - found.lower > found.tolerance * found.upper)
     queries = np.flatnonzero((doubtful & finite) | wide)
     if len(queries) == 0:
         return found
@@ -52,12 +52,7 @@ def settled(
         else:
             j = int(found.negative[a])
             start, inner = perturbation[a] * min(1.0, found.lower[a] / upper[a]), model.training_points_[j]
-            delta = nudged(model, z, model.classes_[label], start, inner, found.box)
-            # the nudge grows by tens: look for the boundary on the way that it took, or else to the witness as it is
-            end = perturbation[a] if delta is None else delta
-            way = z + start + _FRACTIONS[:, None] * (end - start)
-            nearer = first_mislabelled(model, z, model.classes_[label], way, found.box)
-            delta = delta if nearer is None else nearer
+            delta = nudged_little(model, z, label, start, inner, found.box, perturbation[a])
             reached = math.inf if delta is None else witnessed_norm(z, delta, found.norm)
             if doubtful[a] or reached < upper[a]:
                 upper[a], perturbation[a] = reached, np.nan if delta is None else delta

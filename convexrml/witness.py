@@ -13,6 +13,7 @@ from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.votes import Vote
 
 _SQUARES_VANISH = 2.0**-537
+_FRACTIONS = np.linspace(0, 1, 65)
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
 
 
@@ -79,7 +80,29 @@ def nearest_mislabelled(
     """
     if model.exact.lost(z, label, model.n_neighbors, Vote.PLURALITY.value):
         return np.zeros_like(z)
-    return nudged(model, z, model.classes_[label], np.zeros_like(z), model.training_points_[negative], box)
+    return nudged_little(model, z, label, np.zeros_like(z), model.training_points_[negative], box)
+
+
+def nudged_little(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: int,
+    perturbation: NDArray[np.float64],
+    inner: NDArray[np.float64],
+    box: Box | None,
+    witness: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64] | None:
+    """`nudged`, whose nudges grow by tens, and then the first witness on the way that it took.
+
+    `witness` is where that way ends if no nudge works; `label` is an encoded label.
+    """
+    name = model.classes_[label]
+    far = nudged(model, z, name, perturbation, inner, box)
+    end = witness if far is None else far
+    if end is None:
+        return None
+    near = first_mislabelled(model, z, name, z + perturbation + _FRACTIONS[:, None] * (end - perturbation), box)
+    return far if near is None else near
 
 
 def nudged(
