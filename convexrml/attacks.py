@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexrml.bounds import certified_radius
+from convexrml.grouped import grouped_sites
+from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import scores as kernel
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
+from convexrml.queries import each_query, prepared
 from convexrml.results import AttackRadii
 from convexrml.validation import whole_number
-from convexrml.witness import first_mislabelled, witnessed_norm
+from convexrml.votes import Vote, as_vote
+from convexrml.witness import first_mislabelled, sure_witness, witnessed_norm
 
 _ABOVE_BOUND = np.array([1 + 1e-12, 1 + 1e-9, 1 + 1e-6, 1.001, 1.01, 1.05, 1.2, 1.5, 2.0, 4.0])
 _OF_REACH = np.array([0.1, 0.25, 0.5, 0.75, 1.0])
@@ -29,17 +33,22 @@ def attack_radius(
     *,
     norm: float | str | Norm = 2,
     box: tuple[ArrayLike, ArrayLike] | Box | None = None,
-    n_targets: int = 8,
+    vote: str | Vote = Vote.PLURALITY,
+    n_targets: int = 4,
     progress: Callable[[int], object] | None = None,
 ) -> AttackRadii:
-    """Attack radius at each query: the norm of a perturbation that changes the prediction, found along rays.
+    """Attack radius at each query: the norm of a perturbation at which the label loses the vote.
 
-    Scores are affine, so along a ray ``z + θ v`` the classifier is known from two rows of scores.  For each of the
-    nearest negatives j two rays are tried: straight to ``x_j``, and the direction in which ``score_j`` falls below the
-    nearest positive's score at the least cost in the norm.  The first crossing seen on a ladder of lengths is refined
-    by bisection and then confirmed by `NearestNeighbors.mislabels`.
+    Norm 2: rays to groups of near negatives; where a ray enters a region in which the vote is lost, the sets of points
+    that decide it are read off, and the nearest point of that cell taken, which is a quadratic program; there the sets
+    are read off again, as long as that gains.
 
-    **Guarantee**: an upper bound on the exact radius (of the plurality vote, ties counting against the label), with its
+    Norms 1 and ∞: scores are affine, so along a ray ``z + θ v`` the classifier is known from two rows of scores.  For
+    each of the nearest negatives j two rays are tried: straight to ``x_j``, and the direction in which ``score_j``
+    falls below the nearest positive's score at the least cost in the norm.  The first crossing seen on a ladder of
+    lengths is refined by bisection and then confirmed by `NearestNeighbors.mislabels`.
+
+    **Guarantee**: an upper bound on the exact radius of the same vote, ties counting against the label, with its
     witness.
 
     Parameters
@@ -53,7 +62,9 @@ def attack_radius(
     norm : {1, 2, inf}, default 2
     box : pair (lower, upper), optional
         Perturbed points stay inside; it has to contain every query.
-    n_targets : int, default 8
+    vote : {"plurality", "majority"}, default "plurality"
+        The vote that has to be lost: see `Vote`.
+    n_targets : int, default 4
         How many of the nearest negatives are tried.
     progress : callable, optional
         Called with the number of queries finished since the last call.
@@ -61,7 +72,7 @@ def attack_radius(
     Returns
     -------
     AttackRadii
-        `upper` is inf where no ray met a mislabelled point.
+        `upper` is inf where no mislabelled point was met.
 
     Raises
     ------
@@ -73,24 +84,59 @@ def attack_radius(
     labels = model.encode(y, len(points))
     limits = as_box(box, model.n_features_in_)
     require_inside(limits, points)
+    lost = as_vote(vote)
     n_targets = whole_number("n_targets", n_targets, minimum=1)
+    if p.order == 2:
+        return _by_cells(model, points, labels, limits, lost, n_targets, progress)
     bound = certified_radius(model, points, y, norm=p).lower
     upper = np.full(len(points), math.inf)
     perturbation = np.full(points.shape, math.nan)
     for query, (z, label) in enumerate(zip(points, labels, strict=True)):
-        delta = _attack(model, z, int(label), bound[query], p, limits, n_targets)
+        delta = _by_rays(model, z, int(label), bound[query], p, limits, lost, n_targets)
         if delta is not None:
             perturbation[query], upper[query] = delta, witnessed_norm(z, delta, p)
         if progress is not None:
             progress(1)
-    return AttackRadii(upper, perturbation, p)
+    return AttackRadii(upper, perturbation, p, lost)
 
 
-def _attack(
-    model: NearestNeighbors, z: NDArray[np.float64], label: int, bound: float, norm: Norm, box: Box | None, targets: int
+def _by_cells(
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    label: NDArray[np.int64],
+    box: Box | None,
+    vote: Vote,
+    n_targets: int,
+    progress: Callable[[int], object] | None,
+) -> AttackRadii:
+    """The attack in norm 2, one batch of queries after the other."""
+    data = grouped_sites(model)
+    search = KNearestSearch(data, model.metric_, model.n_neighbors, vote, box)
+    upper, perturbation = np.full(len(Z), math.inf), np.full(Z.shape, math.nan)
+    for at in model.batches(len(Z)):
+        for query, q in enumerate(each_query(data, prepared(model, data, Z[at], label[at], box)), at.start):
+            witness = search.attack(q, n_targets, model.n_neighbors // 2 - 1)
+            if witness is not None:
+                step = sure_witness(model, Z[query], int(label[query]), witness.step, box, vote)
+                step = witness.step if step is None else step
+                upper[query], perturbation[query] = witnessed_norm(Z[query], step, Norm(2.0)), step
+            if progress is not None:
+                progress(1)
+    return AttackRadii(upper, perturbation, Norm(2.0), vote)
+
+
+def _by_rays(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: int,
+    bound: float,
+    norm: Norm,
+    box: Box | None,
+    vote: Vote,
+    targets: int,
 ) -> NDArray[np.float64] | None:
     name = model.classes_[label]
-    if first_mislabelled(model, z, name, z[None], box) is not None:
+    if first_mislabelled(model, z, name, z[None], box, vote) is not None:
         return np.zeros_like(z)
     row = model.scores(z[None])[0]
     others = np.flatnonzero(model.labels_ != label)
@@ -111,10 +157,10 @@ def _attack(
     for ray, slope, end in zip(rays, slopes, reach, strict=True):
         rungs = np.unique(np.minimum(ladder, end))
         rungs = rungs[(rungs > 0) & (rungs < best_length)]
-        length = _first_crossing(model, row, slope, label, rungs)
+        length = _first_crossing(model, row, slope, label, rungs, vote)
         if length is None or length >= best_length:
             continue
-        witness = first_mislabelled(model, z, name, z + length * _BEYOND[:, None] * ray, box)
+        witness = first_mislabelled(model, z, name, z + length * _BEYOND[:, None] * ray, box, vote)
         if witness is not None:
             best, best_length = witness, float(norm.of(witness))
     return best
@@ -126,11 +172,12 @@ def _first_crossing(
     slope: NDArray[np.float64],
     label: int,
     rungs: NDArray[np.float64],
+    vote: Vote,
 ) -> float | None:
     """Length of the ray at the first crossing seen on the rungs, refined by bisection."""
     if len(rungs) == 0:
         return None
-    wrong = model.mislabelled_by_scores(row + rungs[:, None] * slope, np.full(len(rungs), label))
+    wrong = model.mislabelled_by_scores(row + rungs[:, None] * slope, np.full(len(rungs), label), vote)
     if not wrong.any():
         return None
     first = int(np.argmax(wrong))
@@ -139,7 +186,7 @@ def _first_crossing(
         middle = (low + high) / 2
         if not low < middle < high:
             break
-        if model.mislabelled_by_scores((row + middle * slope)[None], np.array([label]))[0]:
+        if model.mislabelled_by_scores((row + middle * slope)[None], np.array([label]), vote)[0]:
             high = middle
         else:
             low = middle

@@ -29,10 +29,9 @@ Examples:
   convexrml certify
   convexrml certify --data train.csv --test test.csv --norm inf --box 0,1 --clip
   convexrml certify --data usps.bz2 --test usps.t.bz2 --limit 200 --check 5
-  convexrml certify --certificates certificates && convexrml check certificates
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
   convexrml crosscheck --replay convexrml-out/violations/point3-norm2-box0.npz
-  convexrml solvers -v
+  convexrml certify --certificates certs && convexrml check certs
 """
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -62,8 +61,10 @@ def _numbers(count: int | None = None) -> _Callback:
     return read
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Read names separated by commas."""
+    if value is None:
+        return None
     names = tuple(filter(None, map(str.strip, value.split(","))))
     if not names:
         raise click.BadParameter("name at least one")
@@ -101,6 +102,11 @@ def _reporting_errors(command: _F) -> _F:
             if debug:
                 raise
             raise _Failure(str(error)) from error
+        except KeyboardInterrupt:
+            if debug:
+                raise
+            click.echo("Interrupted before anything was finished.", err=True)
+            sys.exit(_INTERRUPTED)
 
     return guarded  # type: ignore[return-value]
 
@@ -115,6 +121,8 @@ def _options(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
 
 _FILE = click.Path(path_type=Path)
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_DEFAULT_PROGRAMS = "clarabel,daqp; with more neighbours scip for norm 2, highs for 1 and inf"
 # fmt: off
 _data_options = _options(
     click.option("--data", type=_FILE, help="Points: .npz (X, y), .csv, else svmlight (.gz, .bz2). Default: digits."),
@@ -131,6 +139,13 @@ _data_options = _options(
                  help="Perturbed points stay inside (after scaling)."),
     click.option("--clip", is_flag=True, help="Clip the test points into the box first."),
 )
+_question_options = _options(
+    click.option("--vote", type=click.Choice(["plurality", "majority"]), default="plurality", show_default=True,
+                 help="The vote of more than one neighbour that has to be lost."),
+    click.option("--time-limit", type=click.FloatRange(0), metavar="SECONDS",
+                 help="For each exact radius of more than one neighbour; what is met leaves an interval."),
+    click.option("--node-limit", type=click.IntRange(0), metavar="N", help="The same for the nodes of the search."),
+)
 _work_options = _options(
     click.option("--progress/--no-progress", default=None, help="Progress on stderr. Default: on a terminal."),
     click.option("--quiet", is_flag=True, help="Print nothing but errors."),
@@ -138,8 +153,9 @@ _work_options = _options(
 _certify_options = _options(
     click.option("--norm", type=click.Choice(["1", "2", "inf"]), default="2", show_default=True,
                  help="Norm of perturbations."),
-    click.option("--solvers", callback=_names, default="clarabel,daqp", show_default=True,
-                 help="Solvers of the explicit programs, for the cross-check."),
+    click.option("--solvers", callback=_names, metavar="NAME,...",
+                 help="Solvers of the explicit programs, for the cross-check; 'search' for none. "
+                      f"Default: {_DEFAULT_PROGRAMS}."),
     click.option("--limit", type=click.IntRange(1), help="Only the first N test points."),
     click.option("--radii", callback=_numbers(), metavar="R1,R2,...",
                  help="Radii to state errors at. Default: 0.5, 1, 1.5 times the median certified radius."),
@@ -150,14 +166,14 @@ _certify_options = _options(
     click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors."),
     click.option("--out", type=_FILE, default="convexrml-out", show_default=True,
                  help="Folder for points.csv, points.json, robust_error.png; earlier ones are overwritten."),
-    click.option("--certificates", type=_FILE, metavar="DIR",
-                 help="Write a certificate of every exact radius there, for `convexrml check`."),
+    click.option("--certificates", type=_FILE, metavar="DIR", help="Write a certificate for every radius there."),
 )
 _crosscheck_options = _options(
     click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="The first N test points."),
     click.option("--norms", callback=_names, default="1,2,inf", show_default=True, help="Norms of perturbations."),
-    click.option("--solvers", callback=_names, default="search,clarabel,daqp", show_default=True,
-                 help="Exact roads to compare: the search, and solvers of the explicit programs."),
+    click.option("--solvers", callback=_names, metavar="NAME,...",
+                 help="Exact roads to compare: 'search', and solvers of the explicit programs. "
+                      f"Default: search,{_DEFAULT_PROGRAMS}."),
     click.option("--out", type=_FILE, default="convexrml-out/violations", show_default=True,
                  help="Folder for the instances that violate, one .npz each; earlier ones are overwritten."),
     click.option("--replay", type=_FILE, help="Judge one saved instance again, and nothing else."),
@@ -173,14 +189,15 @@ def main() -> None:
 
 @main.command(epilog=EPILOG)
 @_data_options
+@_question_options
 @_certify_options
 @_work_options
 @_reporting_errors
 @click.pass_context
 def certify(
-    ctx: click.Context, /, norm: str, solvers: tuple[str, ...], limit: int | None, radii: tuple[float, ...] | None,
-    exact: int | None, check: int | None, jobs: int | None, out: Path, certificates: Path | None,
-    progress: bool | None, quiet: bool,
+    ctx: click.Context, /, norm: str, vote: str, time_limit: float | None, node_limit: int | None,
+    solvers: tuple[str, ...] | None, limit: int | None, radii: tuple[float, ...] | None, exact: int | None,
+    check: int | None, jobs: int | None, out: Path, certificates: Path | None, progress: bool | None, quiet: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """Certify a nearest-neighbour classifier on a data set.
@@ -188,10 +205,12 @@ def certify(
     Certified radii in closed form and exact radii by search for every test point; on a sample also an attack and the
     explicit programs, all held against each other. Without --data: the handwritten digits that come with scikit-learn.
 
-    Exit code 1 if the cross-check finds a violation, 2 if something cannot be read or used.
+    Exit code 1 if the cross-check finds a violation, 2 if something cannot be read or used, 130 if interrupted: what
+    is finished by then is written.
     """
     from rich.console import Console
 
+    from convexrml.study import certificates as proofs
     from convexrml.study import certify as study
     from convexrml.study import figures, records, report
 
@@ -199,43 +218,46 @@ def certify(
     settings = study.Settings(
         n_neighbors=options["n_neighbors"],
         norm=norm,
+        vote=vote,
         box=options["box"],
         clip=options["clip"],
         radii=radii,
         exact=exact,
         check=check,
         solvers=solvers,
+        time_limit=time_limit,
+        node_limit=node_limit,
         n_jobs=jobs,
     )
     out.mkdir(parents=True, exist_ok=True)
     with report.progress_bars(progress, quiet) as watch:
         result = study.certify(data.head(limit), settings, metric=metric, progress=watch)
         if certificates is not None:
-            from convexrml.study.certificates import write_certificates
-
-            write_certificates(result, certificates, watch)
+            proofs.write_certificates(result, certificates, watch)
     files = records.write_files(result, out, ctx.meta["convexrml.command"])
     figures.save_figure(figures.robust_error_figure(result), out / "robust_error.png")
     console = Console(highlight=False, quiet=quiet)
     report.print_certification(result, console)
     files += [out / "robust_error.png", *([] if certificates is None else [certificates])]
     console.print("\nWritten: " + ", ".join(map(str, files)), soft_wrap=True, markup=False)
-    _end(result.judge, result.model, result.data, result.sample.tolist(), out / "violations", quiet)
+    _save_violations(result.judge, result.model, result.data, result.sample.tolist(), out / "violations", quiet)
+    sys.exit(_INTERRUPTED if result.interrupted else 1 if result.judge.violated else 0)
 
 
 @main.command(epilog=EPILOG)
 @_data_options
+@_question_options
 @_crosscheck_options
 @_work_options
 @_reporting_errors
 def crosscheck(
-    points: int, norms: tuple[str, ...], solvers: tuple[str, ...], out: Path, replay: Path | None,
-    progress: bool | None, quiet: bool, **options: Any,
+    points: int, norms: tuple[str, ...], vote: str, time_limit: float | None, node_limit: int | None,
+    solvers: tuple[str, ...] | None, out: Path, replay: Path | None, progress: bool | None, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Hold every road to a radius against every other: certified <= exact <= attack.
 
     With a box, the radii are compared both without it and with it. Exit code 1 if a lower bound exceeds a witnessed
-    upper bound: then the instances are saved, to be judged again with --replay.
+    upper bound: then the instances are saved, to be judged again with --replay. Exit code 130 if interrupted.
     """
     from rich.console import Console
 
@@ -245,7 +267,7 @@ def crosscheck(
     console = Console(highlight=False, quiet=quiet)
     if replay is not None:
         instance = instances.load_instance(replay)
-        judge = instance.judge()
+        judge = instance.judge(time_limit=time_limit, node_limit=node_limit)
         report.print_instance(instance, console)
         report.print_crosscheck(judge, console)
         sys.exit(1 if judge.violated else 0)
@@ -253,29 +275,29 @@ def crosscheck(
     with report.progress_bars(progress, quiet) as watch:
         check = study.check(
             data.head(points), n_neighbors=options["n_neighbors"], metric=metric, norms=norms, box=options["box"],
-            clip=options["clip"], solvers=solvers, progress=watch,
+            clip=options["clip"], vote=vote, solvers=solvers, time_limit=time_limit, node_limit=node_limit,
+            progress=watch,
         )  # fmt: skip
     report.print_crosscheck(check.judge, console)
-    _end(check.judge, check.model, check.data, range(len(check.data.X_test)), out, quiet)
+    _save_violations(check.judge, check.model, check.data, range(len(check.data.X_test)), out, quiet)
+    if check.interrupted:
+        console.print("[yellow]Interrupted[/]: these are the comparisons made before.")
+    sys.exit(_INTERRUPTED if check.interrupted else 1 if check.judge.violated else 0)
 
 
 @main.command(epilog=EPILOG)
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
 @click.option("--data", type=_FILE, help="The training points, as they were given to certify. Default: digits.")
 @click.option("--metric", type=_FILE, help="The metric, as it was given to certify.")
-@click.option("--filter/--no-filter", "use_filter", default=True, help="Settle easy comparisons in floating point.")
+@click.option("--filter/--no-filter", default=True, help="Settle easy comparisons in floating point.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @_reporting_errors
-def check(files: tuple[Path, ...], data: Path | None, metric: Path | None, use_filter: bool, quiet: bool) -> None:
-    """Check certificates in exact arithmetic, independently of everything that produced them.
-
-    FILE is a certificate, or a folder of them. Exit code 1 if one is rejected, 2 if something cannot be read.
-    """
+def check(files: tuple[Path, ...], data: Path | None, metric: Path | None, filter: bool, quiet: bool) -> None:
+    """Check certificates, or folders of them, in exact arithmetic: exit code 1 if one is rejected, 2 if unreadable."""
     from convexrml.study.certificates import check_certificates, report
 
-    told = None if quiet else click.echo
-    rejected = report(check_certificates(files, data, metric, use_filter=use_filter), told)
-    sys.exit(1 if rejected else 0)
+    results = check_certificates(files, data, metric, use_filter=filter)
+    sys.exit(1 if report(results, None if quiet else click.echo) else 0)
 
 
 @main.command(epilog=EPILOG)
@@ -310,10 +332,10 @@ def _load(
     return found, None if metric is None else read_metric(metric)
 
 
-def _end(
+def _save_violations(
     judge: CrossCheckReport, model: NearestNeighbors, data: DataSet, points: Any, folder: Path, quiet: bool
 ) -> None:
-    """Save what the judge objected to, say how to replay it, and leave with its verdict."""
+    """Save what the judge objected to, and say how to replay it."""
     if not judge.violated:
         return
     from convexrml.study.certify import versions
@@ -325,4 +347,3 @@ def _end(
         click.echo(f"\n{len(paths)} of {len(found)} violating instances written, the worst first. To judge one again:")
         for path in paths:
             click.echo(f"  convexrml crosscheck --replay {shlex.quote(str(path))}")
-    sys.exit(1)

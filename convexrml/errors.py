@@ -1,8 +1,17 @@
 """The exceptions that convexrml raises: one small tree, rooted at `ConvexrmlError`.
 
 Every message names what was wrong, what was found, and what to do about it.  Each class also derives from the
-built-in exception that users would catch anyway.
+built-in exception that users would catch anyway.  Ctrl-C stays a `KeyboardInterrupt`; where work was done before it,
+the exception hands it over.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convexrml.results import ExactRadii
+    from convexrml.verdicts import CrossCheckReport
 
 
 class ConvexrmlError(Exception):
@@ -55,3 +64,31 @@ class SolverCapabilityError(SolverError, ValueError):
 
 class SolverFailedError(SolverError):
     """The solver stopped with an error of its own."""
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a search: what was finished by then is not lost.
+
+    Attributes
+    ----------
+    radii : ExactRadii
+        One entry for each query; those that were not finished have status INTERRUPTED, lower 0 and upper inf.
+    """
+
+    def __init__(self, radii: ExactRadii) -> None:
+        super().__init__("interrupted; the attribute `radii` holds what was finished")
+        self.radii = radii
+
+
+class CrossCheckInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a cross-check: what was compared by then is not lost.
+
+    Attributes
+    ----------
+    report : CrossCheckReport
+        The comparisons made before.
+    """
+
+    def __init__(self, report: CrossCheckReport) -> None:
+        super().__init__("interrupted; the attribute `report` holds what was compared")
+        self.report = report

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from convexrml.bounds import certified_radius
 from convexrml.certificate import Certificate, Proof, ProofTree
 from convexrml.checker import Rejected, check, digest
 from convexrml.errors import InvalidInputError
@@ -72,8 +73,9 @@ class Prover:
         """Certificates for radii that this classifier's queries have.
 
         The radius claimed is ``radii.lower``; where the evidence falls short of it in exact arithmetic, the claim is
-        lowered to what the evidence proves, so that the checker accepts every certificate.  With more than one
-        neighbour and no `proofs`, the claim is the closed-form bound, at most ``radii.lower``.
+        lowered to what the evidence proves, so that the checker accepts every certificate.  An upper bound whose
+        witness does not lose the vote in exact arithmetic is left out.  With more than one neighbour and no `proofs`,
+        the claim is the closed-form bound, at most ``radii.lower``.
 
         Parameters
         ----------
@@ -103,6 +105,9 @@ class Prover:
             raise InvalidInputError(f"radii: there are {len(radii)} of them for {len(points)} queries")
         if radii.n_neighbors != self.model.n_neighbors:
             raise InvalidInputError(f"radii: are those of {radii.n_neighbors} neighbours, not {self.model.n_neighbors}")
+        if self.model.n_neighbors > 1 and proofs is None:
+            closed_form = certified_radius(self.model, points, y, norm=radii.norm).lower
+            radii = dataclasses.replace(radii, lower=np.minimum(radii.lower, closed_form))
         made = []
         for batch in self.model.batches(len(points)):
             rows = self.model.scores(points[batch])
@@ -130,6 +135,8 @@ class Prover:
             box, vote, hints = radii.box, radii.vote, radii.positives[a]
             if math.isfinite(radii.upper[a]):
                 upper, witness = float(radii.upper[a]), z + radii.perturbation[a]
+                if not self.training.lost(witness, label, self.model.n_neighbors, vote.value):
+                    upper, witness = None, None
         else:
             hints = radii.positive[a : a + 1]
             hints = hints[hints >= 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from numpy.typing import ArrayLike
@@ -11,8 +12,10 @@ from convexrml.errors import InvalidInputError, UnsupportedError
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import ExactRadii
+from convexrml.votes import Vote, as_vote
 
 METHODS = ("auto", "search", "program")
+DEFAULT_MEMORY = 2**30
 
 
 def exact_radius(
@@ -22,28 +25,37 @@ def exact_radius(
     *,
     norm: float | str | Norm = 2,
     box: tuple[ArrayLike, ArrayLike] | Box | None = None,
+    vote: str | Vote = Vote.PLURALITY,
     method: str = "auto",
     solver: str | None = None,
     accuracy: str | None = None,
+    time_limit: float | None = None,
+    node_limit: int | None = None,
+    max_memory: float | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
     certificates: bool = False,
 ) -> ExactRadii:
-    """Exact radius of the 1-nearest-neighbour classifier at each query: the minimal adversarial perturbation.
+    """Exact radius of the k-nearest-neighbour classifier at each query: the minimal adversarial perturbation.
 
-    ``min over negatives j of  min ‖δ‖_p  s.t.  score_j(z + δ) ≤ score_i(z + δ)  for all positives i``; a distance tie
-    counts as adversarial, a misclassified query has radius 0.
+    The least ``‖δ‖_p`` for which the label of the query loses the vote at ``z + δ``, ties counting against it
+    (`convexrml.Vote`); a misclassified query has radius 0.  For k = 1 it is
+
+    ``min over negatives j of  min ‖δ‖_p  s.t.  score_j(z + δ) ≤ score_i(z + δ)  for all positives i``.
+
+    For more neighbours a majority is lost where s = (k + 1)/2 negatives are each no farther than all but s − 1 of the
+    positives: a minimum over which negatives and which positives, found by branch and bound.
 
     **Guarantee**: an interval proved from both sides, ``lower ≤ radius ≤ upper``.  `lower` comes from multipliers by
-    weak duality, evaluated here with rounding subtracted; negatives that were not visited count with their triplet
-    bound.  `upper` comes from a perturbed point that is mislabelled, by the classifier's own scores and in exact
-    arithmetic.  Neither is a solver's word; a solver that stops early or errs leaves a wider interval, with status
-    INTERVAL.
+    weak duality, evaluated here with rounding subtracted; what was not visited counts with a bound.  `upper` comes from
+    a perturbed point that is mislabelled, by the classifier's own scores and in exact arithmetic.  Neither is a
+    solver's word (but for a mixed-integer program's lower bound, status CLAIMED); where something stops early or errs
+    the interval is wider, and the status says why.
 
     Parameters
     ----------
     model : NearestNeighbors
-        Fitted, with one neighbour.
+        Fitted; any odd number of neighbours.
     Z : (n, d) array
         Queries.
     y : (n,) array
@@ -52,17 +64,27 @@ def exact_radius(
         Norm in which perturbations are measured.
     box : pair (lower, upper) of numbers or (d,) arrays, optional
         Perturbed points have to stay inside; it has to contain every query.
+    vote : {"plurality", "majority"}, default "plurality"
+        The vote that has to be lost: what the classifier says, or the majority that `certified_radius` bounds.  They
+        are one for k ≤ 3 and for two classes.
     method : {"auto", "search", "program"}, default "auto"
-        The road.  ``"search"``: a dual active-set method in numba behind bounds that drop nearly all negatives and
-        positives unseen (norm 2), or small linear programs to which half-spaces are added as they are violated (norms
-        1 and ∞, HiGHS).  ``"program"``: `formulations.MinimalPerturbation` in cvxpy for each negative that can matter.
-        ``"auto"``: ``"program"`` if a solver is named, else ``"search"``.
+        The road.  ``"search"``: for k = 1 a dual active-set method in numba behind bounds that drop nearly all
+        negatives and positives unseen (norm 2), or small linear programs to which half-spaces are added as they are
+        violated (norms 1 and ∞, HiGHS); for more neighbours best-first branch and bound (norm 2).  ``"program"``:
+        `formulations.MinimalPerturbation` in cvxpy for each negative that can matter, or one mixed-integer
+        `formulations.KNearestPerturbation`.  ``"auto"``: ``"program"`` if a solver is named, else ``"search"``.
     solver : str, optional
-        For ``"program"``: a profile's name (``convexrml solvers`` lists them; default ``"clarabel"``).  Never replaced
-        by another.
+        For ``"program"``: a profile's name (``convexrml solvers`` lists them; default ``"clarabel"`` for k = 1, else
+        ``"scip"`` for norm 2 and ``"highs"`` for norms 1 and ∞).  Never replaced by another.
     accuracy : str, optional
         For ``"program"``: accuracy of the profile (default ``"accurate"``); it sets the relative width up to which an
         interval counts as exact.  The search's is 1e-9.
+    time_limit : float, optional
+        For more than one neighbour: seconds for each query, after which the interval known by then is returned.
+    node_limit : int, optional
+        For the branch and bound: how many nodes it evaluates for each query.
+    max_memory : float, optional
+        For the branch and bound: bytes that the tree of one query may take; default 2³⁰.  (Each worker has one tree.)
     n_jobs : int, optional
         For ``"search"``: how many workers; as in scikit-learn None means 1 unless ``joblib.parallel_config`` says
         otherwise, -1 means all processors.
@@ -80,9 +102,11 @@ def exact_radius(
     InvalidInputError
         If an argument does not fit the training set or the box leaves a query out.
     UnsupportedError
-        If the classifier has more than one neighbour.
+        By the search, for more than one neighbour in norm 1 or ∞: name a solver.
     SolverError
         If the solver is unknown, missing, without licence or cannot solve this class of programs.
+    SearchInterrupted
+        On Ctrl-C during the search: a KeyboardInterrupt whose `radii` hold what was finished.
 
     Examples
     --------
@@ -96,6 +120,7 @@ def exact_radius(
     labels = model.encode(y, len(points))
     limits = as_box(box, model.n_features_in_)
     require_inside(limits, points)
+    lost = as_vote(vote)
     if method not in METHODS:
         raise InvalidInputError(f"method: unknown road {method!r}; choose from {', '.join(METHODS)}")
     if method == "search" and (solver is not None or accuracy is not None):
@@ -105,21 +130,48 @@ def exact_radius(
         raise InvalidInputError('n_jobs: belongs to method="search"; programs are solved one after the other')
     if n_jobs == 0:
         raise InvalidInputError("n_jobs: needs a number of workers, or -1 for all processors; found 0")
-    if model.n_neighbors != 1:
-        raise UnsupportedError(
-            f"n_neighbors: exact radii are computed for 1 neighbour; this classifier has {model.n_neighbors}. "
-            "certified_radius (a lower bound) and attack_radius (an upper bound) take any odd number"
+    several = model.n_neighbors > 1
+    for name, limit, belongs in (
+        ("time_limit", time_limit, several),
+        ("node_limit", node_limit, several and not by_program),
+        ("max_memory", max_memory, several and not by_program),
+    ):
+        if limit is None:
+            continue
+        if not belongs:
+            raise InvalidInputError(f"{name}: belongs to the branch and bound of more than one neighbour; leave it out")
+        if not limit >= 0:
+            raise InvalidInputError(f"{name}: needs to be a number, not negative; found {limit!r}")
+    if by_program and several:
+        from convexrml.integer_program import exact_radius_by_integer_program
+        from convexrml.settling import settled_votes
+
+        default = "scip" if p.order == 2 else "highs"
+        found = exact_radius_by_integer_program(
+            model, points, labels, p, limits, lost, solver or default, accuracy or "accurate", time_limit, progress
         )
-    if by_program:
+        found = settled_votes(found, model, points, labels)
+    elif by_program:
         from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
 
         found = exact_radius_by_program(
             model, points, labels, p, limits, solver or "clarabel", accuracy or "accurate", progress
         )
     else:
+        if several and p.order != 2:
+            raise UnsupportedError(
+                f"norm: the search takes norm 2 for more than one neighbour, found {p.name}; "
+                'method="program" solves a mixed-integer program (solver="highs" takes norms 1 and inf)'
+            )
+        from convexrml.k_nearest import Limits
         from convexrml.search import exact_radius_by_search
 
-        found = exact_radius_by_search(model, points, labels, p, limits, n_jobs, progress)
+        ends = Limits(
+            math.inf if time_limit is None else time_limit,
+            math.inf if node_limit is None else node_limit,
+            DEFAULT_MEMORY if max_memory is None else max_memory,
+        )
+        found = exact_radius_by_search(model, points, labels, p, limits, lost, ends, n_jobs, progress)
     if not certificates:
         return found
     from convexrml.evidence import Prover

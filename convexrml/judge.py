@@ -9,14 +9,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from convexrml import attacks, bounds, exact
-from convexrml.errors import InvalidInputError
+from convexrml.docket import Docket
+from convexrml.errors import (
+    CrossCheckInterrupted,
+    InvalidInputError,
+    SolverCapabilityError,
+    SolverMissingError,
+    UnsupportedError,
+)
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii
-from convexrml.verdicts import Comparison, CrossCheckReport, Verdict
+from convexrml.verdicts import Comparison, CrossCheckReport
+from convexrml.votes import Vote, as_vote
 
 SEARCH = "search"  # among the names of solvers: the exact road that needs none
 BoxLike = tuple[ArrayLike, ArrayLike] | Box | None
@@ -34,8 +42,9 @@ class ExactRoad(Protocol):
     """A road to exact radii, called like `exact_radius`."""
 
     def __call__(  # noqa: D102
-        self, model: NearestNeighbors, Z: ArrayLike, y: ArrayLike, *, norm: Norm, box: Box | None, solver: str | None,
-        accuracy: str | None, progress: Callable[[int], object] | None,
+        self, model: NearestNeighbors, Z: ArrayLike, y: ArrayLike, *, norm: Norm, box: Box | None, vote: Vote,
+        solver: str | None, accuracy: str | None, time_limit: float | None, node_limit: int | None,
+        progress: Callable[[int], object] | None,
     ) -> ExactRadii: ...  # fmt: skip
 
 
@@ -43,7 +52,7 @@ class AttackRoad(Protocol):
     """A road to witnessed upper bounds, called like `attack_radius`."""
 
     def __call__(  # noqa: D102
-        self, model: NearestNeighbors, Z: ArrayLike, y: ArrayLike, *, norm: Norm, box: Box | None
+        self, model: NearestNeighbors, Z: ArrayLike, y: ArrayLike, *, norm: Norm, box: Box | None, vote: Vote
     ) -> AttackRadii: ...
 
 
@@ -56,6 +65,17 @@ class Roads:
     attack: AttackRoad = attacks.attack_radius
 
 
+def default_solvers(n_neighbors: int, norm: Norm) -> tuple[str, ...]:
+    """The exact roads that are compared where none is named.
+
+    One neighbour: the search, Clarabel and DAQP.  More: the search, and a mixed-integer solver, SCIP for norm 2 and
+    HiGHS for norms 1 and ∞.
+    """
+    if n_neighbors == 1:
+        return (SEARCH, "clarabel", "daqp")
+    return (SEARCH, "scip" if norm.order == 2 else "highs")
+
+
 def crosscheck(
     model: NearestNeighbors,
     Z: ArrayLike,
@@ -63,8 +83,11 @@ def crosscheck(
     *,
     norms: Sequence[float | str | Norm] = (1, 2, math.inf),
     boxes: Sequence[BoxLike] = (None,),
-    solvers: Sequence[str] = (SEARCH, "clarabel", "daqp"),
+    vote: str | Vote = Vote.PLURALITY,
+    solvers: Sequence[str] | None = None,
     accuracy: str = "accurate",
+    time_limit: float | None = None,
+    node_limit: int | None = None,
     roads: Roads | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> CrossCheckReport:
@@ -72,19 +95,20 @@ def crosscheck(
 
     What is compared, on every point: the certified radius with each exact interval; the certified radius with the
     attack radius; each exact lower bound with the attack radius and with every exact upper bound; and each upper bound
-    with its witness, which has to be mislabelled by the classifier, inside the box, and no longer than claimed.
+    with its witness, at which the classifier itself has to lose the vote, inside the box, no longer than claimed.
 
     A comparison is **violated** when a lower bound exceeds an upper bound, whatever a solver says: every upper bound
     has a witness that the classifier itself mislabels, and every lower bound has given up all rounding on either side,
-    so no tolerance is allowed (see `convexrml.rounding.Rounding`).  It is **inconclusive** when the certified radius
+    so no tolerance is allowed (see `convexrml.rounding.Rounding`).  A lower bound that is a mixed-integer solver's word
+    (status CLAIMED) is held to the same, and a violation says so.  It is **inconclusive** when the certified radius
     lies inside the exact interval, above its lower end by more than the tolerance: a better solve would decide.  It is
-    **skipped** when a road gave no usable value: an interval wider than the tolerance, no witness, or no exact road
-    for the number of neighbours.  All are counted.
+    **skipped** when a road gave no usable value: an interval wider than the tolerance (a limit was met), no witness, or
+    a road that does not take this norm.  All are counted.
 
     Parameters
     ----------
     model : NearestNeighbors
-        Fitted.  With more than one neighbour there is no exact road yet: those comparisons are skipped and counted.
+        Fitted.
     Z : (n, d) array
         Queries.
     y : (n,) array
@@ -92,10 +116,17 @@ def crosscheck(
     norms : sequence of {1, 2, inf}
     boxes : sequence of None or pairs (lower, upper)
         Each has to contain every query.
-    solvers : sequence of str, default ("search", "clarabel", "daqp")
-        The exact roads: ``"search"``, and the names of profiles by which the explicit programs are solved.
+    vote : {"plurality", "majority"}
+        The vote that has to be lost; one neighbour knows no difference.
+    solvers : sequence of str, optional
+        The exact roads: ``"search"``, and the names of profiles by which the explicit programs are solved.  Default:
+        see `default_solvers`; a mixed-integer solver among these that is not installed is skipped.
     accuracy : str, default "accurate"
         Accuracy of the profiles.
+    time_limit : float, optional
+        Seconds for each query, norm, box and exact road; what is met leaves an interval.
+    node_limit : int, optional
+        The same for the nodes of the search.
     roads : Roads, optional
         Roads to put in the dock instead of the library's own.
     progress : callable, optional
@@ -109,6 +140,8 @@ def crosscheck(
     ------
     InvalidInputError, SolverError
         As the roads themselves.
+    CrossCheckInterrupted
+        On Ctrl-C, with what was compared before it.
     """
     roads = Roads() if roads is None else roads
     points = model.require_queries(Z)
@@ -119,113 +152,73 @@ def crosscheck(
     for box in all_boxes:
         require_inside(box, points)
     for name, given in (("norms", all_norms), ("boxes", all_boxes), ("solvers", solvers)):
-        if len(given) == 0:
+        if given is not None and len(given) == 0:
             raise InvalidInputError(f"{name}: nothing to compare; give at least one")
+    lost = as_vote(vote)
+    limits = _Limits(accuracy, time_limit, node_limit)
 
     comparisons: list[Comparison] = []
     solved: dict[tuple[str, int, str], ExactRadii] = {}
     notes: list[str] = []
-    for norm in all_norms:
-        certified = roads.certified(model, points, labels, norm=norm).lower
-        for at, box in enumerate(all_boxes):
-            docket = _Docket(norm, at, comparisons)
-            attack = roads.attack(model, points, labels, norm=norm, box=box)
-            docket.witnesses(model, points, labels, box, "attack", attack)
-            docket.bound_against_witness("certified", certified, "attack", attack.upper)
-            if model.n_neighbors != 1:
-                for name in solvers:
-                    docket.skip("certified", certified, f"exact {name}", "no exact road for more than one neighbour")
-                continue
-            exacts: dict[str, ExactRadii] = {}
-            for name in solvers:
-                solver, level = (None, None) if name == SEARCH else (name, accuracy)
-                exacts[name] = solved[norm.name, at, name] = roads.exact(
-                    model, points, labels, norm=norm, box=box, solver=solver, accuracy=level, progress=progress
-                )
-                notes += [f"{name}, {norm}, box {at}: {note}" for note in exacts[name].notes]
-            for name, interval in exacts.items():
-                docket.witnesses(model, points, labels, box, f"exact {name}", interval)
-                docket.bound_against_interval(certified, f"exact {name}", interval)
-                docket.bound_against_witness(f"exact {name}", interval.lower, f"exact {name}", interval.upper)
-                docket.bound_against_witness(f"exact {name}", interval.lower, "attack", attack.upper)
-            for one, other in itertools.permutations(exacts, 2):
-                docket.bound_against_witness(f"exact {one}", exacts[one].lower, f"exact {other}", exacts[other].upper)
-    return CrossCheckReport(tuple(comparisons), len(points), all_norms, all_boxes, tuple(solvers), solved, tuple(notes))
+    asked: dict[str, None] = {}
+
+    def report() -> CrossCheckReport:
+        return CrossCheckReport(
+            tuple(comparisons), len(points), all_norms, all_boxes, tuple(asked), solved, tuple(notes),
+            model.n_neighbors, lost,
+        )  # fmt: skip
+
+    try:
+        for norm in all_norms:
+            names = default_solvers(model.n_neighbors, norm) if solvers is None else tuple(solvers)
+            asked |= dict.fromkeys(names)
+            certified = roads.certified(model, points, labels, norm=norm).lower
+            for at, box in enumerate(all_boxes):
+                docket = Docket(norm, at, comparisons)
+                attack = roads.attack(model, points, labels, norm=norm, box=box, **_the_vote(model, lost))
+                docket.witnesses(model, points, labels, box, lost, "attack", attack)
+                docket.bound_against_witness("certified", certified, "attack", attack.upper)
+                exacts: dict[str, ExactRadii] = {}
+                for name in names:
+                    try:
+                        exacts[name] = solved[norm.name, at, name] = roads.exact(
+                            model, points, labels, norm=norm, box=box, progress=progress,
+                            **_the_vote(model, lost), **limits.of(name),
+                        )  # fmt: skip
+                    except (UnsupportedError, SolverCapabilityError, SolverMissingError) as error:
+                        if isinstance(error, SolverMissingError) and (solvers is not None or model.n_neighbors == 1):
+                            raise
+                        docket.skip("certified", certified, f"exact {name}", f"{name}: {error}")
+                        continue
+                    notes += [f"{name}, {norm}, box {at}: {note}" for note in exacts[name].notes]
+                for name, interval in exacts.items():
+                    docket.witnesses(model, points, labels, box, lost, f"exact {name}", interval)
+                    docket.bound_against_interval(certified, f"exact {name}", interval)
+                    docket.exact_against_witness(name, interval, f"exact {name}", interval.upper)
+                    docket.exact_against_witness(name, interval, "attack", attack.upper)
+                for one, other in itertools.permutations(exacts, 2):
+                    docket.exact_against_witness(one, exacts[one], f"exact {other}", exacts[other].upper)
+    except KeyboardInterrupt as stop:
+        raise CrossCheckInterrupted(report()) from stop
+    return report()
+
+
+def _the_vote(model: NearestNeighbors, vote: Vote) -> dict[str, Any]:
+    return {} if model.n_neighbors == 1 else {"vote": vote}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Docket:
-    """Writes down the verdicts for one norm and one box."""
+class _Limits:
+    """What the exact roads may spend."""
 
-    norm: Norm
-    box: int
-    comparisons: list[Comparison]
+    accuracy: str
+    time_limit: float | None
+    node_limit: int | None
 
-    def enter(
-        self, verdict: Verdict, query: int, below: str, lower: float, above: str, upper: float, reason: str = ""
-    ) -> None:
-        self.comparisons.append(
-            Comparison(verdict, query, self.norm, self.box, below, above, float(lower), float(upper), reason)
-        )
-
-    def bound_against_witness(
-        self, below: str, lower: NDArray[np.float64], above: str, upper: NDArray[np.float64]
-    ) -> None:
-        for query, (low, high) in enumerate(zip(lower, upper, strict=True)):
-            if math.isnan(low) or math.isnan(high):
-                self.enter(Verdict.SKIPPED, query, below, low, above, high, "not a number")
-            elif low > high:
-                self.enter(Verdict.VIOLATED, query, below, low, above, high)
-            elif math.isinf(high) and not math.isinf(low):
-                self.enter(Verdict.SKIPPED, query, below, low, above, high, "no witness")
-            else:
-                self.enter(Verdict.HOLDS, query, below, low, above, high)
-
-    def witnesses(
-        self,
-        model: NearestNeighbors,
-        Z: NDArray[np.float64],
-        y: NDArray[Any],
-        box: Box | None,
-        road: str,
-        radii: AttackRadii | ExactRadii,
-    ) -> None:
-        """Ask the classifier about every witness, and measure it."""
-        found = np.isfinite(radii.upper)
-        moved = np.where(found[:, None], Z + np.where(found[:, None], radii.perturbation, 0.0), Z)
-        sound = np.asarray(np.isfinite(moved).all(axis=1))
-        moved[~sound] = Z[~sound]
-        length = self.norm.of(radii.perturbation)
-        mislabelled = model.mislabels(moved, y)
-        inside = np.ones(len(Z), dtype=bool) if box is None else box.contains(moved)
-        for query in range(len(Z)):
-            name, low, high = f"witness of {road}", float(length[query]), float(radii.upper[query])
-            if not found[query]:
-                self.enter(Verdict.SKIPPED, query, name, low, road, high, "no witness")
-            elif not (sound[query] and mislabelled[query]):
-                reason = "the classifier does not mislabel the witness"
-                self.enter(Verdict.VIOLATED, query, name, low, road, high, reason)
-            elif not inside[query]:
-                self.enter(Verdict.VIOLATED, query, name, low, road, high, "the witness is outside the box")
-            else:
-                verdict = Verdict.HOLDS if low <= high else Verdict.VIOLATED
-                self.enter(verdict, query, name, low, road, high)
-
-    def bound_against_interval(self, certified: NDArray[np.float64], above: str, interval: ExactRadii) -> None:
-        for query, low in enumerate(certified):
-            below, high = float(interval.lower[query]), float(interval.upper[query])
-            if math.isnan(low) or math.isnan(below) or math.isnan(high):
-                self.enter(Verdict.SKIPPED, query, "certified", low, above, high, "not a number")
-            elif low > high:
-                self.enter(Verdict.VIOLATED, query, "certified", low, above, high)
-            elif low > below * (1 + interval.tolerance):
-                reason = f"the exact interval starts at {below!r}"
-                self.enter(Verdict.INCONCLUSIVE, query, "certified", low, above, high, reason)
-            elif not interval.status[query].closed:
-                self.enter(Verdict.SKIPPED, query, "certified", low, above, high, "no usable gap")
-            else:
-                self.enter(Verdict.HOLDS, query, "certified", low, above, high)
-
-    def skip(self, below: str, lower: NDArray[np.float64], above: str, reason: str) -> None:
-        for query, low in enumerate(lower):
-            self.enter(Verdict.SKIPPED, query, below, low, above, math.nan, reason)
+    def of(self, name: str) -> dict[str, Any]:
+        """The keywords by which the road of this name is called."""
+        by_search = name == SEARCH
+        given: dict[str, Any] = {} if self.time_limit is None else {"time_limit": self.time_limit}
+        if by_search and self.node_limit is not None:
+            given["node_limit"] = self.node_limit
+        return given | {"solver": None if by_search else name, "accuracy": None if by_search else self.accuracy}

@@ -30,7 +30,7 @@ def read_profile(file: Traversable) -> SolverProfile:
     name = file.name.removesuffix(".toml")
     if name != name.lower():
         raise ProfileError(f"{file.name}: the name of a profile is in lower case")
-    fields = _fields(file.name, table, _PROFILE, optional=("known_issue", "licence_page", "option_names", "errors"))
+    fields = _fields(file.name, table, _PROFILE, optional=_OPTIONAL)
     fields["known_issues"] = fields.pop("known_issue", ())
     if fields["needs_licence"] and not fields.get("licence_page"):
         raise ProfileError(f"{file.name}: licence_page: a solver that needs a licence has to say where to get one")
@@ -156,4 +156,6 @@ _PROFILE: Mapping[str, _Reader] = {
     "licence_page": _text,
     "option_names": _texts,
     "errors": _errors,
+    "time_limit_option": _texts,
 }
+_OPTIONAL = ("known_issue", "licence_page", "option_names", "errors", "time_limit_option")

@@ -13,78 +13,27 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.bounds import certified_radius
+from convexrml.errors import SearchInterrupted
+from convexrml.grouped import GroupedSites, grouped_sites
+from convexrml.k_nearest import KNearestSearch, Limits
 from convexrml.kernels import search as kernel
+from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
+from convexrml.queries import Queries, each_query, prepared
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
-from convexrml.rounding import Rounding
-from convexrml.settling import settled
+from convexrml.settling import settled, settled_votes
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
+from convexrml.votes import Vote
 from convexrml.witness import witnessed_norms
 
 _QUERIES_PER_TASK = 512
+_SEARCHES_PER_TASK = 16  # of the branch and bound: what an interruption may lose
 _TASKS_PER_WORKER = 8
 _ATTEMPTS = 3
 _L2 = Norm(2.0)
 _OUTCOMES = {kernel.MISLABELLED: RadiusStatus.MISCLASSIFIED, kernel.NO_NEGATIVE: RadiusStatus.UNREACHABLE}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GroupedSites:
-    """A training set as the search kernel reads it: grouped by label, by rows and by columns.
-
-    Attributes
-    ----------
-    order : (N,) integer array
-        Index in the training set of each row here.
-    sites : (N, d) array
-    columns : (d, N) array
-        The same, transposed.
-    offsets, squares : (N,) arrays
-        Offsets, and ``‖u_i‖²``.
-    rounding : Rounding
-        In ℓ2, its lengths in this order.
-    points : (N, d) array
-        Training points.
-    class_start : (n_classes + 1,) integer array
-    shift : (d,) array
-    euclidean : bool
-    """
-
-    order: NDArray[np.int64]
-    sites: NDArray[np.float64]
-    columns: NDArray[np.float64]
-    offsets: NDArray[np.float64]
-    squares: NDArray[np.float64]
-    rounding: Rounding
-    points: NDArray[np.float64]
-    class_start: NDArray[np.int64]
-    shift: NDArray[np.float64]
-    euclidean: bool
-
-    def __sizeof__(self) -> int:
-        """Bytes held, so that a cluster's backend sees that this is worth sending to a worker only once."""
-        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-
-
-def grouped_sites(model: NearestNeighbors) -> GroupedSites:
-    """Group a fitted model's training set by label."""
-    order = np.argsort(model.labels_, kind="stable")
-    sites = np.ascontiguousarray(model.sites_[order])
-    rounding = model.rounding(_L2)
-    return GroupedSites(
-        order=order,
-        sites=sites,
-        columns=np.ascontiguousarray(sites.T),
-        offsets=model.offsets_[order],
-        squares=model.site_squares[order],
-        rounding=dataclasses.replace(rounding, lengths=rounding.lengths[order]),
-        points=np.ascontiguousarray(model.training_points_[order]),
-        class_start=np.concatenate([[0], np.cumsum(np.bincount(model.labels_, minlength=len(model.classes_)))]),
-        shift=model.shift_,
-        euclidean=model.metric_.is_euclidean,
-    )
 
 
 def exact_radius_by_search(
@@ -93,33 +42,96 @@ def exact_radius_by_search(
     y: NDArray[np.int64],
     norm: Norm,
     box: Box | None,
+    vote: Vote,
+    limits: Limits,
     n_jobs: int | None,
     progress: Callable[[int], object] | None,
 ) -> ExactRadii:
-    """Exact radii of 1-NN, the arguments checked already; `y` are encoded labels.  See `exact_radius`.
+    """Exact radii, the arguments checked already; `y` are encoded labels.  See `exact_radius`.
 
     Queries are split into tasks for joblib.  Kernels and HiGHS release Python's lock, so threads are preferred;
     whatever ``joblib.parallel_config`` asks for comes first.
     """
     by_label = np.argsort(y, kind="stable")  # programs of one label share their preparation
-    size = max(1, min(_QUERIES_PER_TASK, math.ceil(len(Z) / (_TASKS_PER_WORKER * joblib.effective_n_jobs(n_jobs)))))
+    one = model.n_neighbors == 1
+    most = _QUERIES_PER_TASK if one else _SEARCHES_PER_TASK
+    size = max(1, min(most, math.ceil(len(Z) / (_TASKS_PER_WORKER * joblib.effective_n_jobs(n_jobs)))))
     batches = [by_label[start : start + size] for start in range(0, len(Z), size)]
     if norm.order == 2:
         data = grouped_sites(model)
-        tasks = [joblib.delayed(_search)(data, _prepared(model, data, Z[at], y[at], box)) for at in batches]
+        queries = [prepared(model, data, Z[at], y[at], box) for at in batches]
+        if one:
+            tasks = [joblib.delayed(_search)(data, batch) for batch in queries]
+        else:
+            question = _Question(model.metric_, model.n_neighbors, vote, limits)
+            tasks = [joblib.delayed(_branch_and_bound)(data, batch, question) for batch in queries]
     else:
         tasks = [joblib.delayed(_solve)(model, _Batch(at, Z[at], y[at], norm, box)) for at in batches]
-    parts, sure = [], []
-    for part, certain in _results(tasks, n_jobs):
-        parts.append(part)
-        sure.append(certain)
-        if progress is not None:
-            progress(len(part))
+    parts: list[ExactRadii] = []
+    sure: list[NDArray[np.bool_]] = []
     back = np.argsort(by_label)
-    found, doubtful = selected(joined(parts), back), ~np.concatenate(sure)[back]
-    if norm.order != 2:
+    try:
+        for part, certain in _results(tasks, n_jobs):
+            parts.append(part)
+            sure.append(certain)
+            if progress is not None:
+                progress(len(part))
+    except KeyboardInterrupt as stop:
+        done = sum(map(len, parts))
+        parts.append(_unfinished(len(Z) - done, model, norm, box, vote))
+        sure.append(np.zeros(len(Z) - done, dtype=bool))
+        stopped = _settled(selected(joined(parts), back), ~np.concatenate(sure)[back], model, Z, y)
+        raise SearchInterrupted(stopped) from stop
+    found = _with_closed_form(selected(joined(parts), back), model, Z, y)
+    if norm.order == 2 and one:
+        found = _with_open_boxes_decided(found, model, Z, y)
+    return _settled(found, ~np.concatenate(sure)[back], model, Z, y)
+
+
+def _settled(
+    found: ExactRadii,
+    doubtful: NDArray[np.bool_],
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    y: NDArray[np.int64],
+) -> ExactRadii:
+    """The record with every upper bound witnessed in exact arithmetic: linear programs see to that themselves."""
+    if found.n_neighbors > 1:
+        return settled_votes(found, model, Z, y)
+    return settled(found, doubtful, model, Z, y) if found.norm.order == 2 else found
+
+
+def _with_closed_form(
+    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+) -> ExactRadii:
+    """Where memory did not suffice for anything else, the certified radius is the lower bound."""
+    bare = np.array([s is RadiusStatus.MEMORY_LIMIT for s in found.status]) & (found.lower == 0)
+    if not bare.any():
         return found
-    return settled(_with_open_boxes_decided(found, model, Z, y), doubtful, model, Z, y)
+    lower = found.lower.copy()
+    lower[bare] = certified_radius(model, Z[bare], model.classes_[y[bare]], norm=found.norm).lower
+    return dataclasses.replace(found, lower=np.minimum(lower, found.upper))
+
+
+def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vote: Vote) -> ExactRadii:
+    """The record of n queries that were not reached."""
+    d, none = model.n_features_in_, np.zeros(0, dtype=np.int64)
+    return ExactRadii(
+        lower=np.zeros(n),
+        upper=np.full(n, np.inf),
+        perturbation=np.full((n, d), np.nan),
+        status=np.array([RadiusStatus.INTERRUPTED] * n, dtype=object),
+        negative=np.full(n, -1),
+        positives=(none,) * n,
+        multipliers=(np.zeros(0),) * n,
+        solves=np.zeros(n, dtype=np.int64),
+        tolerance=ROUNDING_WIDTH,
+        solver="search",
+        norm=norm,
+        box=box,
+        n_neighbors=model.n_neighbors,
+        vote=vote,
+    )
 
 
 def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[tuple[ExactRadii, NDArray[np.bool_]]]:
@@ -176,26 +188,42 @@ def _solve(model: NearestNeighbors, batch: _Batch) -> tuple[ExactRadii, NDArray[
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Queries:
-    """A batch of queries with all that the kernel wants to know of them."""
+class _Question:
+    """What is asked of every query."""
 
-    Z: NDArray[np.float64]
-    label: NDArray[np.int64]
-    centred: NDArray[np.float64]
-    images: NDArray[np.float64]
-    spread_rounding: NDArray[np.float64]
-    box: Box | None
+    metric: MahalanobisMetric
+    n_neighbors: int
+    vote: Vote
+    limits: Limits
 
 
-def _prepared(
-    model: NearestNeighbors, data: GroupedSites, Z: NDArray[np.float64], label: NDArray[np.int64], box: Box | None
-) -> _Queries:
-    centred = Z - model.shift_
-    images, spread_rounding = model.images(Z)
-    return _Queries(Z, label, centred, images, spread_rounding, box)
+def _branch_and_bound(
+    data: GroupedSites, queries: Queries, question: _Question
+) -> tuple[ExactRadii, NDArray[np.bool_]]:
+    """One task of the branch and bound; none of its witnesses is sure."""
+    search = KNearestSearch(data, question.metric, question.n_neighbors, question.vote, queries.box)
+    found = [search.search(query, question.limits) for query in each_query(data, queries)]
+    n, none = len(found), np.zeros(0, dtype=np.int64)
+    radii = ExactRadii(
+        lower=np.array([one.lower for one in found]),
+        upper=np.array([one.upper for one in found]),
+        perturbation=np.array([one.step for one in found]),
+        status=np.array([one.status for one in found], dtype=object),
+        negative=np.full(n, -1),
+        positives=(none,) * n,
+        multipliers=(np.zeros(0),) * n,
+        solves=np.array([one.nodes for one in found], dtype=np.int64),
+        tolerance=ROUNDING_WIDTH,
+        solver="search",
+        norm=_L2,
+        box=queries.box,
+        n_neighbors=question.n_neighbors,
+        vote=question.vote,
+    )
+    return radii, np.zeros(n, dtype=bool)
 
 
-def _search(data: GroupedSites, queries: _Queries) -> tuple[ExactRadii, NDArray[np.bool_]]:
+def _search(data: GroupedSites, queries: Queries) -> tuple[ExactRadii, NDArray[np.bool_]]:
     """One task: the kernel on a batch of queries, what it found as a record, and which of the witnesses are sure."""
     n, d = queries.Z.shape
     box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower

@@ -12,9 +12,33 @@ from convexrml.evidence import Prover
 from convexrml.neighbors import NearestNeighbors
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
-from convexrml.witness import nudged_little, witnessed_norm
+from convexrml.witness import nudged_little, sure_witness, witnessed_norm
 
 _AIM = 1 - ROUNDING_WIDTH / 4
+
+
+def settled_votes(
+    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+) -> ExactRadii:
+    """The record with upper bounds witnessed in exact arithmetic, for any k; a note where one is not.
+
+    See `convexrml.witness.sure_witness`; `y` are encoded labels.
+    """
+    notes = list(found.notes)
+    upper, perturbation, status = found.upper.copy(), found.perturbation.copy(), found.status.copy()
+    for a in np.flatnonzero(np.isfinite(found.upper)):
+        delta = sure_witness(model, Z[a], int(y[a]), perturbation[a], found.box, found.vote)
+        if delta is None:
+            notes.append(
+                f"query {a}: its witness loses the vote by the classifier's own scores, not in exact arithmetic"
+            )
+        if delta is None or np.array_equal(delta, perturbation[a]):
+            continue
+        upper[a], perturbation[a] = witnessed_norm(Z[a], delta, found.norm), delta
+        if status[a] in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED):
+            rounded = status[a] is RadiusStatus.MISCLASSIFIED  # rounding alone had it at 0
+            status[a] = status_of(found.lower[a], upper[a], ROUNDING_WIDTH, upper[a] if rounded else 0.0)
+    return dataclasses.replace(found, upper=upper, perturbation=perturbation, status=status, notes=tuple(notes))
 
 
 def settled(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from convexrml.errors import InvalidInputError
 
-PROBLEM_CLASSES = ("LP", "QP", "SOCP", "SDP", "MILP", "MIQP")
+PROBLEM_CLASSES = ("LP", "QP", "SOCP", "SDP", "MILP", "MIQP", "MISOCP")
 REQUIRED_ACCURACIES = ("fast", "accurate")
 
 
@@ -110,6 +110,8 @@ class SolverProfile:
         unknown options are errors anyway.
     errors : ErrorPatterns
         How to read its exceptions.
+    time_limit_option : tuple of str
+        The native option that limits a run in seconds, after the tables that it is nested in.  Empty if none is known.
     """
 
     name: str
@@ -128,6 +130,7 @@ class SolverProfile:
     licence_page: str = ""
     option_names: tuple[str, ...] = ()
     errors: ErrorPatterns = dataclasses.field(default_factory=ErrorPatterns)
+    time_limit_option: tuple[str, ...] = ()
 
     @property
     def missing_modules(self) -> tuple[str, ...]:
@@ -151,6 +154,24 @@ class SolverProfile:
             known = ", ".join(self.accuracies)
             raise InvalidInputError(f"accuracy: {self.title} has no accuracy {accuracy!r} (there are: {known})")
         return self.accuracies[accuracy]
+
+    def time_limit(self, seconds: float) -> dict[str, object]:
+        """Return the native options that stop a run after so many seconds.
+
+        Raises
+        ------
+        InvalidInputError
+            If the number is not positive, or the profile names no such option.
+        """
+        if not seconds > 0:
+            raise InvalidInputError(f"time_limit: needs a positive number of seconds; found {seconds!r}")
+        if not self.time_limit_option:
+            raise InvalidInputError(f"time_limit: the profile of {self.title} names no option that limits a run's time")
+        *tables, name = self.time_limit_option
+        options: dict[str, object] = {name: float(seconds)}
+        for table in reversed(tables):
+            options = {table: options}
+        return options
 
     def version(self) -> str | None:
         """Return the version of the installed distribution, or None if there is none."""

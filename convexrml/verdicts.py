@@ -12,6 +12,7 @@ import numpy as np
 
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii
+from convexrml.votes import Vote
 
 
 class Verdict(enum.Enum):
@@ -40,7 +41,8 @@ class Comparison:
     lower, upper : float
         What `below` claims to be a lower bound, and what `above` claims to be an upper bound.
     reason : str
-        For skipped and inconclusive comparisons.
+        For skipped and inconclusive comparisons, for witnesses that are none, and for violations by a lower bound that
+        nothing but a solver's word stands behind.
     """
 
     verdict: Verdict
@@ -83,8 +85,12 @@ class CrossCheckReport:
     solvers : tuple of str
     exact : mapping of (norm name, box index, solver) to ExactRadii
         The exact radii that were compared.
+        Roads that do not take a norm are missing.
     notes : tuple of str
         What went wrong with single solves.
+    n_neighbors : int
+    vote : Vote
+        The vote that had to be lost.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -94,6 +100,13 @@ class CrossCheckReport:
     solvers: tuple[str, ...]
     exact: dict[tuple[str, int, str], ExactRadii]
     notes: tuple[str, ...]
+    n_neighbors: int = 1
+    vote: Vote = Vote.PLURALITY
+
+    def solvers_at(self, norm: Norm, box: int) -> tuple[str, ...]:
+        """The exact roads that took this norm and box; all of them where none did."""
+        took = tuple(solver for solver in self.solvers if (norm.name, box, solver) in self.exact)
+        return took or self.solvers
 
     def count(self, verdict: Verdict) -> int:
         """How many comparisons got this verdict."""
@@ -150,7 +163,7 @@ class CrossCheckReport:
         worst = math.nan
         keys = {key[:2] for key in self.exact}
         for norm, box in keys:
-            radii = [self.exact[norm, box, solver].radius for solver in self.solvers]
+            radii = [found.radius for key, found in self.exact.items() if key[:2] == (norm, box)]
             for one, other in itertools.combinations(radii, 2):
                 both = np.isfinite(one) & np.isfinite(other) & (one > 0)
                 if both.any():

@@ -13,6 +13,7 @@ from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.votes import Vote
 
 _SQUARES_VANISH = 2.0**-537
+_LONGER = 10.0 ** np.arange(-15.0, -2.0)
 _FRACTIONS = np.linspace(0, 1, 65)
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
 
@@ -69,6 +70,24 @@ def first_mislabelled(
             found: NDArray[np.float64] = deltas[place]
             return found
     return None
+
+
+def sure_witness(
+    model: NearestNeighbors, z: NDArray[np.float64], label: int, delta: NDArray[np.float64], box: Box | None, vote: Vote
+) -> NDArray[np.float64] | None:
+    """A perturbation that the classifier's own scores accept, or one near it that exact arithmetic accepts as well.
+
+    A witness that rounding has feigned is next to the boundary of half-spaces that leave the query out, ``⟨a, δ⟩ ≤ b``
+    with b < 0, so a longer way in its direction leads into them; from δ = 0, a way to the nearest training point of
+    another label does.  `label` is an encoded label.
+    """
+    if model.exact.lost(z + delta, label, model.n_neighbors, vote.value):
+        return delta
+    way = delta
+    if not delta.any():
+        row = model.scores(z[None])[0]
+        way = model.training_points_[int(np.argmin(np.where(model.labels_ == label, math.inf, row)))] - z
+    return first_mislabelled(model, z, model.classes_[label], z + delta + _LONGER[:, None] * way, box, vote)
 
 
 def nearest_mislabelled(

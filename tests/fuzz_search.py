@@ -15,6 +15,7 @@ import multiprocessing
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
@@ -176,11 +177,13 @@ def _box(rng, X, Z):
     return (low - below, high + above), kind
 
 
-def drawn(seed, number):
-    """Instance `number` of a seed."""
+def drawn(seed, number, sizes=None):
+    """Instance `number` of a seed; with training points of a number between two `sizes` where these are given."""
     rng = np.random.default_rng([seed, number])
     d = int(rng.integers(1, 9)) if rng.random() < 0.7 else int(rng.integers(1, 3))
     n = int(rng.integers(2, 61)) if rng.random() < 0.3 else int(rng.integers(2, 14))
+    if sizes is not None:
+        n = int(rng.integers(*sizes))
     kind = rng.choice(POINT_KINDS)
     X = _points(rng, kind, n, d)
     notes = [str(kind)]
@@ -257,14 +260,14 @@ def in_reach(model, z, delta):
     return np.linalg.norm(z + delta - model.shift_) <= 2 * z_length + lengths.min()
 
 
-def judge_witness(verdict, model, instance, result, q, road):
+def judge_witness(verdict, model, instance, result, q, road, vote="plurality"):
     delta, upper = result.perturbation[q], result.upper[q]
     if np.isfinite(delta).all() != np.isfinite(upper):
         verdict.fail("witness", f"{road}: upper {upper!r} with witness {delta}")
     if not np.isfinite(upper):
         return
     p = instance.Z[q] + delta
-    if not model.mislabels(p[None], instance.labels[q : q + 1])[0]:
+    if not model.mislabels(p[None], instance.labels[q : q + 1], vote=vote)[0]:
         verdict.fail("witness", f"{road}: the classifier does not mislabel {p.tolist()}")
     if instance.box is not None and not ((instance.box[0] <= p) & (p <= instance.box[1])).all():
         verdict.fail("witness", f"{road}: {p.tolist()} is outside the box")
@@ -410,13 +413,13 @@ def _smaller(instance):
         yield replace(X=X)
 
 
-def shrunk(instance, fails, seconds=60.0):
+def shrunk(instance, fails, seconds=60.0, smaller=_smaller):
     """A smaller instance on which `fails` is still true; greedy, until no step helps or the time is up."""
     end = time.monotonic() + seconds
     progress = True
     while progress and time.monotonic() < end:
         progress = False
-        for candidate in _smaller(instance):
+        for candidate in smaller(instance):
             if time.monotonic() > end:
                 break
             try:
@@ -429,7 +432,7 @@ def shrunk(instance, fails, seconds=60.0):
     return instance
 
 
-def still(kind):
+def still(kind, judged=judged):
     """The test that `shrunk` asks: does this kind of failure, or of weakness, remain?"""
 
     def ask(instance):
@@ -442,8 +445,20 @@ def still(kind):
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-def look(numbered):
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """What is drawn, how it is judged, made smaller and read again: functions of modules, to be sent to workers."""
+
+    drawn: Callable = drawn
+    judged: Callable = judged
+    smaller: Callable = _smaller
+    load: Callable = Instance.load
+    about: str = __doc__
+
+
+def look(game, numbered):
     seed, number = numbered
+    drawn, judged = game.drawn, game.judged
     try:
         return number, judged(drawn(seed, number))
     except Exception as error:
@@ -452,13 +467,13 @@ def look(numbered):
         return number, verdict
 
 
-def run(instances, seed, *, first=0, jobs=1, report=None):
+def run(instances, seed, *, first=0, jobs=1, report=None, game=None):
     """Look at the instances from `first` on; yields (number, verdict) as they are done."""
     numbers = [(seed, number) for number in range(first, first + instances)]
     start = time.monotonic()
     done = 0
     with multiprocessing.get_context("spawn").Pool(jobs, numba.set_num_threads, (1,)) if jobs > 1 else _Alone() as pool:
-        for number, verdict in pool.imap_unordered(look, numbers, 20):
+        for number, verdict in pool.imap_unordered(functools.partial(look, game or Game()), numbers, 20):
             done += 1
             if report is not None and (done % max(1, instances // 50) == 0 or done == instances):
                 report(f"{done}/{instances} in {time.monotonic() - start:.0f} s")
@@ -478,8 +493,10 @@ class _Alone:
         return map(function, items)
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv=None, game=None):
+    game = game or Game()
+    drawn, judged = game.drawn, game.judged
+    parser = argparse.ArgumentParser(description=game.about.splitlines()[0])
     parser.add_argument("--instances", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first instance")
@@ -490,15 +507,16 @@ def main(argv=None):
     parser.add_argument("--shrink", type=float, default=60.0, help="seconds to spend on making one smaller")
     given = parser.parse_args(argv)
     if given.only is not None or given.replay is not None:
-        instance = Instance.load(given.replay) if given.replay else drawn(given.seed, given.only)
+        instance = game.load(given.replay) if given.replay else drawn(given.seed, given.only)
         verdict = judged(instance)
         print(instance, *verdict.failures, *verdict.weaker, dict(verdict.counts), sep="\n")
         return int(bool(verdict.failures))
     counts, failed, weaker = collections.Counter(), collections.defaultdict(list), collections.defaultdict(list)
     worst = [(0.0, None)] * 3
     for number, verdict in run(
-        given.instances, given.seed, first=given.first, jobs=given.jobs, report=lambda text: print(text, flush=True)
-    ):
+        given.instances, given.seed, first=given.first, jobs=given.jobs, report=lambda text: print(text, flush=True),
+        game=game,
+    ):  # fmt: skip
         counts += verdict.counts
         for place, value in enumerate((verdict.disagreement, verdict.raw, verdict.width)):
             worst[place] = max(worst[place], (value, number), key=lambda pair: pair[0])
@@ -517,7 +535,7 @@ def main(argv=None):
         print(f"{name}: {sum(map(len, found.values()))} { {kind: len(numbers) for kind, numbers in found.items()} }")
     for kind, numbers in [*failed.items(), *weaker.items()]:
         for number in numbers[:3]:
-            small = shrunk(drawn(given.seed, number), still(kind), given.shrink)
+            small = shrunk(drawn(given.seed, number), still(kind, judged), given.shrink, game.smaller)
             given.out.mkdir(parents=True, exist_ok=True)
             path = given.out / f"{kind.replace(' ', '-')}-{given.seed}-{number}.npz"
             small.save(path)

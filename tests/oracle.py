@@ -5,6 +5,7 @@ polyhedron is found by visiting every set of constraints that can be active, whi
 A radius is handed out raised to `power(norm)` (squared for norm 2), so that it stays rational; see `at_most`.
 """
 
+import collections
 import itertools
 import math
 from fractions import Fraction
@@ -94,7 +95,10 @@ class Instance:
         return A, np.array([D[i] - D[j] for i in positives], dtype=object)
 
     def polyhedron(self, z, label, j, box):
-        A, b = self.rows(z, label, j)
+        return self.boxed(*self.rows(z, label, j), z, box)
+
+    def boxed(self, A, b, z, box):
+        """The rows of a box, in δ, below those given."""
         if box is None:
             return A, b
         d = len(z)
@@ -113,11 +117,56 @@ class Instance:
         least = least_norm_squared if norm == 2 else least_linear_norm
         return min((least(*self.polyhedron(z, label, j, box), norm) for j in negatives), default=math.inf)
 
+    def k_nearest(self, z, label, k, norm, vote="plurality", box=None):
+        """The exact k-NN radius: least norm over the order-k cells of all sets that lose the vote.
+
+        δ is in the cell of T when every training point of T is no farther from z + δ than every one outside.  All
+        orders of ties are covered: whichever of them is chosen is one of the sets.
+        """
+        z = rational(z)
+        D, n = self.distances(z), len(self.X)
+        cost = [[self.triplet(z, o, t, norm, D) for o in range(n)] for t in range(n)]
+        least = least_norm_squared if norm == 2 else least_linear_norm
+        sets = []
+        for T in losing_sets(self.y, label, k, vote):
+            outside = [o for o in range(n) if o not in T]
+            sets.append((max((cost[t][o] for t in T for o in outside), default=Fraction(0)), T, outside))
+        best = math.inf
+        for bound, T, outside in sorted(sets):
+            if bound >= best:
+                break
+            pairs = [(t, o) for t in T for o in outside]
+            A = np.array([2 * self.M @ (self.X[o] - self.X[t]) for t, o in pairs], dtype=object).reshape(-1, len(z))
+            b = np.array([D[o] - D[t] for t, o in pairs], dtype=object)
+            best = min(best, least(*distinct(*self.boxed(A, b, z, box)), norm))
+        return best
+
     def margin(self, p, label):
         """Squared distance to the nearest negative minus that to the nearest positive: at most 0 when mislabelled."""
         D = self.distances(rational(p))
         positives, negatives = self.groups(label)
         return min(D[j] for j in negatives) - min(D[i] for i in positives)
+
+
+def losing_sets(y, label, k, vote):
+    """All sets of k training points among which the label loses the vote; sharing the most votes is losing."""
+    y = np.asarray(y)
+    for T in itertools.combinations(range(len(y)), k):
+        count = collections.Counter(y[list(T)].tolist())
+        own = count.pop(label, 0)
+        if own <= (k - 1) // 2 if vote == "majority" else own <= max(count.values(), default=-1):
+            yield T
+
+
+def distinct(A, b):
+    """The rows of ``A δ ≤ b`` without those that another row of the same direction implies."""
+    least = {}
+    for a, bound in zip(A, b, strict=True):
+        size = max((abs(v) for v in a), default=0) or 1
+        key = tuple(v / size for v in a)
+        least[key] = min(least.get(key, math.inf), bound / size)
+    rows = [key for key in least if any(key) or least[key] < 0]
+    return np.array(rows, dtype=object).reshape(len(rows), A.shape[1]), np.array([least[r] for r in rows], dtype=object)
 
 
 def solved(A, b):
@@ -188,26 +237,39 @@ def float_polyhedron(X, y, M, z, label, j, box=None):
 
 def float_exact(X, y, M, z, label, norm, box=None):
     """The exact 1-NN radius by scipy: HiGHS for the linear norms, non-negative least squares for norm 2."""
-    radii = [
-        (_float_least_norm if norm == 2 else _float_linear_norm)(*float_polyhedron(X, y, M, z, label, j, box), norm)
-        for j in np.flatnonzero(np.asarray(y) != label)
-    ]
-    return min(radii, default=math.inf)
+    negatives = np.flatnonzero(np.asarray(y) != label)
+    points = [_float_least(*float_polyhedron(X, y, M, z, label, j, box), norm) for j in negatives]
+    return min((float(np.linalg.norm(point, norm)) for point in points if point is not None), default=math.inf)
 
 
-def _float_least_norm(A, b, _norm):
-    """Lawson and Hanson, Solving Least Squares Problems, ch. 23: least distance programming."""
+def _float_least(A, b, norm):
+    """A point of least norm in ``A δ ≤ b``; None where there is none."""
+    return _float_least_euclidean(A, b) if norm == 2 else _float_least_linear(A, b, norm)
+
+
+def _float_least_euclidean(A, b):
+    """Lawson and Hanson, Solving Least Squares Problems, ch. 23: least distance programming.
+
+    Where rows contradict each other by a hair the residual is small but not 0, and says nothing: that is told by the
+    point it leads to.
+    """
     scale = max(np.abs(b).max(), 1e-300)
     E, f = np.vstack([-A.T, -b / scale]), np.append(np.zeros(A.shape[1]), 1.0)
     u, rest = nnls(E, f)
     residual = E @ u - f
     if rest < 1e-9:
-        return math.inf
-    return float(np.linalg.norm(residual[:-1] / residual[-1]) * scale)
+        return None
+    point = -residual[:-1] / residual[-1]
+    return None if (A @ point - b / scale > 1e-8 * (1 + np.linalg.norm(point))).any() else point * scale
 
 
-def _float_linear_norm(A, b, norm):
+def _float_least_linear(A, b, norm):
+    """A linear program, in units in which its tolerances are small: those of the half-space farthest from 0."""
     n, d = A.shape
+    scale = max(-b.min(), 0.0)
+    if scale == 0:
+        return np.zeros(d)
+    b = b / scale
     if norm == 1:  # δ = p − m, the sum of both is least
         result = linprog(np.ones(2 * d), np.hstack([A, -A]), b, bounds=(0, None), method="highs", options=_TIGHT)
     else:
@@ -218,7 +280,57 @@ def _float_linear_norm(A, b, norm):
         bounds = [(None, None)] * d + [(0, None)]
         result = linprog(np.append(np.zeros(d), 1.0), G, h, bounds=bounds, method="highs", options=_TIGHT)
     assert result.status in (0, 2), result.message
-    return float(result.fun) if result.status == 0 else math.inf
+    if result.status == 2:
+        return None
+    return scale * (result.x[:d] - result.x[d:] if norm == 1 else result.x[:d])
+
+
+def float_k_nearest(X, y, M, z, label, k, norm, vote="plurality", box=None, margin=0.0):
+    """`Instance.k_nearest` in floating point: every set in the order of its largest triplet bound, cut by the best.
+
+    `margin` moves every half-space inwards by a Euclidean length.  A radius is only as certain as the radii with a
+    small margin on either side are equal: an order-k cell can be a single point, where rounding decides.
+    """
+    return float_k_nearest_point(X, y, M, z, label, k, norm, vote, box, margin)[0]
+
+
+def float_k_nearest_point(X, y, M, z, label, k, norm, vote="plurality", box=None, margin=0.0):
+    """The radius of `float_k_nearest`, and a perturbation of that norm (None: the radius is infinite)."""
+    X, y, z = np.asarray(X, dtype=float), np.asarray(y), np.asarray(z, dtype=float)
+    n, d = X.shape
+    sets = list(losing_sets(y, label, k, vote))
+    if not sets:
+        return math.inf, None
+    A = 2 * (X[None] - X[:, None]) @ M  # [t, o]: t is no farther than o
+    b = np.einsum("tod,tod->to", A, (X[None] - z + (X[:, None] - z)) / 2)  # d_o − d_t, without their cancellation
+    length = np.linalg.norm(A, axis=2)
+    apart = length > 1e-12 * length.max(initial=0.0)
+    size = np.where(apart, length, 1.0)
+    A, b = A / size[..., None], np.where(apart, b / size - margin, 0.0)
+    dual = np.linalg.norm(A, {1: math.inf, 2: 2, math.inf: 1}[norm], axis=2)
+    cost = np.where(apart, np.maximum(0.0, -b) / np.where(apart, dual, 1.0), 0.0)
+    chosen = np.zeros((len(sets), n), dtype=bool)
+    chosen[np.arange(len(sets))[:, None], np.array(sets)] = True
+    bounds = np.where(chosen[:, :, None] & ~chosen[:, None, :], cost, 0.0).max(axis=(1, 2))
+    walls = np.zeros((0, d)), np.zeros(0)
+    if box is not None:
+        walls = np.vstack([np.eye(d), -np.eye(d)]), np.concatenate([box[1] - z, z - np.asarray(box[0])])
+        walls = walls[0][np.isfinite(walls[1])], walls[1][np.isfinite(walls[1])]
+    best, nearest = math.inf, None
+    shrinkage = {1: 1.0, 2: 1.0, math.inf: 1 / math.sqrt(d)}[norm]  # ‖δ‖ ≥ shrinkage ‖δ‖₂
+    for at in np.argsort(bounds, kind="stable"):
+        if bounds[at] >= best:
+            break
+        if bounds[at] == 0:
+            return 0.0, np.zeros(d)
+        pairs = chosen[at][:, None] & ~chosen[at][None] & apart
+        rows, sides = np.vstack([A[pairs], walls[0]]), np.append(b[pairs], walls[1])
+        point = _float_least_euclidean(rows, sides)
+        if norm != 2 and point is not None and shrinkage * np.linalg.norm(point) < best * (1 + 1e-9):
+            point = _float_least_linear(rows, sides, norm)
+        if point is not None and np.linalg.norm(point, norm) < best:
+            best, nearest = float(np.linalg.norm(point, norm)), point
+    return best, nearest
 
 
 _TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}

@@ -91,6 +91,18 @@ def test_norms_metrics_and_boxes_on_digits(norm, boxed):
     all_accepted(found.certificates[:1], model.exact, use_filter=False)
 
 
+@pytest.mark.parametrize("vote", ["majority", "plurality"])
+def test_exact_radii_of_more_neighbours_have_certificates_of_the_closed_form(vote):
+    data = data_set("digits", 20)
+    model = NearestNeighbors(5).fit(data.X_train, data.y_train)
+    found = exact_radius(model, data.X_test, data.y_test, vote=vote, certificates=True)
+    closed = certified_radius(model, data.X_test, data.y_test).lower
+    assert [c.lower for c in found.certificates] == np.minimum(closed, found.lower).tolist()
+    assert [c.upper for c in found.certificates] == found.upper.tolist()
+    assert {c.vote.value for c in found.certificates} == {vote}
+    all_accepted(found.certificates, model.exact)
+
+
 def test_a_query_that_the_box_protects_is_certified_for_every_radius(norm):
     model = NearestNeighbors().fit([[0.0, 0.0], [4.0, 0.0], [0.0, 9.0]], [0, 1, 1])
     found = exact_radius(model, [[0.0, 0.0]], [0], norm=norm, box=(-1, 1.5), certificates=True)

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import needs_votes
+from test_study_certify import half_done
 
 import convexrml
 from convexrml.bounds import certified_radius
 from convexrml.cli import main
+from convexrml.errors import SearchInterrupted
 from convexrml.exact import exact_radius
 from convexrml.neighbors import NearestNeighbors
 from convexrml.profiles import load_profiles
@@ -156,14 +159,75 @@ def test_only_what_was_asked_for_is_exact_and_attacked(files, tmp_path):
         assert entry["bounds"] == [np.mean(exact.upper <= radius), np.mean(exact.lower <= radius)]
 
 
-def test_more_neighbours_say_that_there_is_no_exact_road(tmp_path):
-    shown = run("certify", "--limit", 6, "-k", 3, "--check", 2, "--out", tmp_path).output
-    assert "exact radii are available for 1 neighbour only" in shown and "no exact road" in shown
-    with open(tmp_path / "points.csv", encoding="utf-8", newline="") as file:
+@needs_votes
+def test_more_neighbours_have_exact_radii_too(files, tmp_path):
+    train, test = files
+    shown = run("certify", "--data", train, "--test", test, "-k", 3, "--vote", "majority", "--exact", 5, "--check", 3,
+                "--solvers", "search", "--out", tmp_path / "o").output  # fmt: skip
+    assert "3-nearest neighbours, majority vote" in shown and "nodes" in shown and "runs into" not in shown
+    assert "majority of 3" in shown and "No violation" in shown
+    data = load_data(train, test)
+    model = NearestNeighbors(3).fit(data.X_train, data.y_train)
+    exact = exact_radius(model, data.X_test[::2], data.y_test[::2], vote="majority")
+    with open(tmp_path / "o" / "points.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert all(row["exact_lower"] == "" for row in rows) and rows[0]["attack_radius"] != ""
-    content = json.loads((tmp_path / "points.json").read_text(encoding="utf-8"))
-    assert content["exact_robust_error"] and all(entry["bounds"] is None for entry in content["exact_robust_error"])
+    assert [number(row["exact_lower"]) for row in rows[::2]] == exact.lower.tolist()
+    assert [int(row["solves"]) for row in rows[::2]] == exact.solves.tolist()
+    assert {row["witness_negative"] + row["positive_multipliers"] for row in rows} == {""}
+    content = json.loads((tmp_path / "o" / "points.json").read_text(encoding="utf-8"))
+    assert content["settings"]["vote"] == "majority" and content["settings"]["solvers"] == []
+    assert content["interrupted"] is False and content["missing"] is None
+    assert all(entry["bounds"] is not None for entry in content["exact_robust_error"])
+    shown = run("crosscheck", "--data", train, "--test", test, "-k", 3, "--points", 2, "--norms", 2, "--solvers",
+                "search", "--node-limit", 1000, "--time-limit", 60).output  # fmt: skip
+    assert "plurality of 3" in shown and "No violation" in shown
+
+
+def test_limits_of_one_neighbour_are_refused(files):
+    for option in ("--time-limit", "--node-limit"):
+        for command in ("certify", "crosscheck"):
+            assert option[2:].replace("-", "_") in run(command, "--data", files[0], option, 1, code=2).output
+
+
+def test_ctrl_c_writes_what_is_finished(files, tmp_path, monkeypatch):
+    train, test = files
+
+    def road(*arguments, **keywords):
+        raise SearchInterrupted(half_done(*arguments, **keywords))
+
+    monkeypatch.setattr(certify, "exact_radius", road)
+    shown = run("certify", "--data", train, "--test", test, "--out", tmp_path / "o", code=130).output
+    assert "interrupted" in shown and "known as intervals only" in shown
+    with open(tmp_path / "o" / "points.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows][4:] == ["INTERRUPTED"] * 5
+    assert all(row["exact_upper"] == "inf" and row["exact_lower"] == row["certified_radius"] for row in rows[4:])
+    assert json.loads((tmp_path / "o" / "points.json").read_text(encoding="utf-8"))["interrupted"] is True
+    assert (tmp_path / "o" / "robust_error.png").is_file()
+
+
+def test_ctrl_c_during_a_cross_check(files, planted, tmp_path):
+    """Comparisons made before it are shown, violations among them saved."""
+    train, test = files
+
+    def road(*arguments, norm, **keywords):
+        if norm.order == 1:
+            raise KeyboardInterrupt
+        return exact_radius(*arguments, norm=norm, **keywords)
+
+    with planted.context() as patch:
+        inflated = judge.Roads
+        patch.setattr(judge, "Roads", lambda: dataclasses.replace(inflated(), exact=road))
+        options = ("crosscheck", "--data", train, "--test", test, "--norms", "2,1", "--out", tmp_path / "v")
+        shown = run(*options, code=130).output
+    assert "Interrupted" in shown and "VIOLATED" in shown
+    assert {path.name.split("-")[1] for path in (tmp_path / "v").iterdir()} <= {"norm2", "norm1"}
+
+    def at_once(*_, **__):
+        raise KeyboardInterrupt
+
+    planted.setattr("convexrml.study.data.load_data", at_once)
+    assert "Interrupted before anything" in run("crosscheck", code=130).output
 
 
 def test_metric_one_class_and_brackets_in_names(files, tmp_path):
@@ -206,6 +270,7 @@ ERRORS = {
     "even": (("-k", "2"), "must be odd"),
     "outside": (("--box", "0,0.5", "--limit", "5"), "5 of 5 test points lie outside [0, 0.5]"),
     "box": (("--box", "1"), "needs 2 numbers"),
+    "vote": (("--vote", "unanimity"), "'unanimity' is not one of"),
     "radii": (("--radii", "a"), "not a list of numbers"),
     "exact": (("--exact", "some"), "neither a positive whole number nor 'all'"),
     "check": (("--check", "0"), "neither a positive whole number nor 'all'"),
@@ -245,7 +310,6 @@ def test_crosscheck_counts(files, tmp_path):
     assert "search, clarabel, daqp" in shown
     assert [str(n) for n in (found.checked, 0, 0, found.skipped)] == shown.splitlines()[5].split()
     assert "No violation" in shown and "disagreement" in shown and not out.exists()
-    assert "no exact road" in run("crosscheck", "--data", train, "--test", test, "-k", 3, "--points", 2).output
     for options, message in (
         (("--norms", "3"), "norm"),
         (("--solvers", "nobody"), "nobody"),

@@ -5,19 +5,31 @@ import subprocess
 import sys
 
 import numpy as np
+import oracle
 import pytest
 
 import convexrml.solve
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
-from convexrml.errors import InvalidInputError, SolverError, SolverFailedError, UnknownSolverError
+from convexrml.errors import (
+    CrossCheckInterrupted,
+    InvalidInputError,
+    SearchInterrupted,
+    SolverCapabilityError,
+    SolverError,
+    SolverFailedError,
+    SolverMissingError,
+    UnknownSolverError,
+    UnsupportedError,
+)
 from convexrml.exact import exact_radius
-from convexrml.judge import Roads, crosscheck
+from convexrml.judge import Roads, crosscheck, default_solvers
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import as_norm
-from convexrml.results import RadiusStatus
+from convexrml.results import AttackRadii, ExactRadii, RadiusStatus
 from convexrml.solve import ClaimedStatus
 from convexrml.verdicts import Comparison, Verdict
+from convexrml.votes import Vote
 
 NORMS = (1, 2, math.inf)
 EXACT_ROADS = ("search", "clarabel", "daqp")
@@ -364,17 +376,213 @@ def test_a_solver_that_fails_is_counted_and_noted(tight, monkeypatch):
     assert any(note.startswith("daqp, ") and "out of luck" in note for note in report.notes)
 
 
-# --- the rest -------------------------------------------------------------------------------------------------------
+# --- more neighbours ------------------------------------------------------------------------------------------------
 
 
-def test_more_neighbours_are_skipped_and_counted(cloud):
-    data = cloud(seed=1, n=15, d=2, queries=4)
-    report = crosscheck(data.model(3), data.Z, data.labels)
+def enumerated(data, share=1.0, status=RadiusStatus.EXACT):
+    """An exact and an attack road for k > 1 by full enumeration; lower bounds are the truth times `share`.
+
+    Rounding of 1e-9 is given up on both sides: half-spaces are moved inwards, so that the classifier sees the witness.
+    """
+
+    def witnesses(model, Z, y, norm, box, vote):
+        sides = None if box is None else (box.lower, box.upper)
+        ask = (data.X, data.y, data.M)
+        found = [
+            oracle.float_k_nearest_point(*ask, z, label, model.n_neighbors, norm.order, vote.value, sides, 1e-10)
+            for z, label in zip(Z, y, strict=True)
+        ]
+        radius = np.array([value for value, _ in found])
+        return radius, np.array([np.full(len(Z[0]), math.nan) if point is None else point for _, point in found])
+
+    def exact(model, Z, y, *, norm, box, vote, solver, accuracy, progress=None, **limits):
+        radius, points = witnesses(model, Z, y, norm, box, vote)
+        n = len(Z)
+        nothing = (np.empty(0, dtype=np.int64),) * n, (np.empty(0),) * n
+        kinds = [status if math.isfinite(r) else RadiusStatus.UNREACHABLE for r in radius]
+        return ExactRadii(
+            radius * (1 - 1e-8) * share, radius * (1 + 1e-12), points, np.array(kinds, dtype=object),
+            np.full(n, -1), *nothing, np.ones(n, dtype=np.int64), 1e-7, solver or "search", norm, box,
+            n_neighbors=model.n_neighbors, vote=vote,
+        )  # fmt: skip
+
+    def attack(model, Z, y, *, norm, box, vote):
+        radius, points = witnesses(model, Z, y, norm, box, vote)
+        return AttackRadii(radius * (1 + 1e-12), points, norm, vote)
+
+    return {"exact": exact, "attack": attack}
+
+
+@pytest.fixture
+def crowd(cloud):
+    """A model of five neighbours and four classes, and queries of which some are lost sooner by majority."""
+    data = cloud(seed=6, n=11, d=2, classes=4, queries=8, integers=False)
+    rank = np.argsort(oracle.direct_distances(data.X, data.M, data.Z), axis=1, kind="stable")
+    data.labels = np.array([np.bincount(data.y[row[:5]]).argmax() for row in rank])
+    model = data.model(5)
+    wins = ~model.mislabels(data.Z, data.labels)
+    data.Z, data.labels = data.Z[wins], data.labels[wins]
+    return data, (model, data.Z, data.labels)
+
+
+@pytest.mark.parametrize("vote", ["majority", "plurality"])
+def test_more_neighbours_on_equal_terms(crowd, vote):
+    data, ask = crowd
+    steps = []
+    report = crosscheck(
+        *ask, vote=vote, boxes=(None, (-9.0, 9.0)), solvers=("search", "scip"), roads=Roads(**enumerated(data)),
+        progress=steps.append,
+    )  # fmt: skip
+    assert_counts_add_up(report)
+    assert report.violated == report.inconclusive == 0
+    assert len(report.comparisons) == len(data.Z) * 3 * 2 * (2 + 2 * 4 + 2)
+    assert set(report.exact) == {(n, b, s) for n in ("1", "2", "inf") for b in (0, 1) for s in ("search", "scip")}
+    assert (report.n_neighbors, report.vote.value) == (5, vote)
+    assert {c.reason for c in report.comparisons} <= {"", "no witness"}
+    assert report.disagreement == 0 and report.worst_excess <= 0
+
+
+def test_a_road_that_answers_for_the_other_vote_is_convicted(crowd):
+    """Too far for a majority; and a witness at which only the majority is lost is none for a plurality."""
+    data, ask = crowd
+    honest = enumerated(data)
+
+    def other(road):
+        return lambda *a, vote, **k: road(
+            *a, vote=Vote.MAJORITY if vote is Vote.PLURALITY else Vote.PLURALITY, **k
+        )  # fmt: skip
+
+    liar = Roads(exact=other(honest["exact"]), attack=honest["attack"])
+    report = crosscheck(*ask, vote="majority", norms=[2], solvers=["search"], roads=liar)
+    assert {(c.below, c.above) for c in report.violations} == {("exact search", "attack")}
+    report = crosscheck(*ask, vote="plurality", norms=[2], solvers=["search"], roads=liar)
+    assert ("witness of exact search", "exact search") in {(c.below, c.above) for c in report.violations}
+    assert "the classifier does not mislabel the witness" in {c.reason for c in report.violations}
+
+
+def test_a_wrong_claim_of_a_mixed_integer_solver_is_convicted_by_name(crowd):
+    data, ask = crowd
+    honest, wrong = enumerated(data), enumerated(data, 1.001, RadiusStatus.CLAIMED)
+
+    def road(*args, solver, **keywords):
+        return (wrong if solver == "scip" else honest)["exact"](*args, solver=solver, **keywords)
+
+    roads = Roads(exact=road, attack=honest["attack"])
+    report = crosscheck(*ask, norms=[2], solvers=["search", "scip", "highs"], roads=roads)
+    assert_counts_add_up(report)
+    assert {(c.below, c.above) for c in report.violations} == {
+        ("exact scip", above) for above in ("exact scip", "exact search", "exact highs", "attack")
+    }
+    assert {c.reason for c in report.violations} == {"the lower bound is scip's word, without a proof"}
+    assert "scip's word" in str(report.worst)
+    assert report.disagreement == pytest.approx(0.0005, rel=0.1)
+    modest = enumerated(data, 1.0, RadiusStatus.CLAIMED)
+    report = crosscheck(*ask, norms=[2], solvers=["scip"], roads=Roads(**modest))
+    assert report.violated == 0 and report.count(Verdict.HOLDS) > 0
+
+
+@pytest.mark.parametrize("status", [RadiusStatus.TIME_LIMIT, RadiusStatus.NODE_LIMIT, RadiusStatus.INTERVAL])
+def test_intervals_that_a_limit_left_are_compared_and_counted(crowd, status):
+    """Their ends are bounds like others; only the certified radius inside of one decides nothing."""
+    data, ask = crowd
+    for share, verdict in ((0.5, Verdict.INCONCLUSIVE), (0.99, Verdict.SKIPPED), (1.1, Verdict.SKIPPED)):
+        roads = enumerated(data, share, status)
+        report = crosscheck(*ask, norms=[2], solvers=["search"], time_limit=1.0, node_limit=5, roads=Roads(**roads))
+        assert_counts_add_up(report)
+        assert math.isnan(report.disagreement)
+        of = {c.verdict for c in report.comparisons if (c.below, c.above) == ("certified", "exact search")}
+        assert verdict in of and of <= {verdict, Verdict.SKIPPED, Verdict.INCONCLUSIVE, Verdict.HOLDS}
+        assert (report.violated > 0) == (share > 1)
+    words = {"INTERVAL": "no usable gap", "TIME_LIMIT": "no usable gap (time limit)"}
+    assert words.get(status.name, "no usable gap (node limit)") in {c.reason for c in report.comparisons}
+
+
+def test_limits_are_handed_to_the_roads_that_know_them(crowd):
+    data, ask = crowd
+    honest, asked = enumerated(data), []
+
+    def road(*args, solver, **keywords):
+        asked.append((solver, keywords.pop("time_limit", None), keywords.pop("node_limit", None)))
+        return honest["exact"](*args, solver=solver, **keywords)
+
+    roads = Roads(exact=road, attack=honest["attack"])
+    crosscheck(*ask, norms=[2], solvers=["search", "scip"], time_limit=2.0, node_limit=7, roads=roads)
+    crosscheck(*ask, norms=[2, 1], roads=roads)
+    assert asked == [
+        (None, 2.0, 7), ("scip", 2.0, None), (None, None, None), ("scip", None, None),
+        (None, None, None), ("highs", None, None),
+    ]  # fmt: skip
+
+
+def test_a_road_that_does_not_take_a_norm_is_skipped_with_its_reason(crowd):
+    data, ask = crowd
+    honest = enumerated(data)
+
+    def road(*args, norm, solver, **keywords):
+        if solver is None and norm.order != 2:
+            raise UnsupportedError("norm: the search is for norm 2")
+        if solver == "highs" and norm.order == 2:
+            raise SolverCapabilityError("HiGHS does not take MIQP")
+        return honest["exact"](*args, norm=norm, solver=solver, **keywords)
+
+    report = crosscheck(
+        *ask, norms=[1, 2], solvers=["search", "highs"], roads=Roads(exact=road, attack=honest["attack"])
+    )
     assert_counts_add_up(report)
     assert report.violated == 0
-    assert report.skipped == 4 * 3 * 3 + sum(c.reason == "no witness" for c in report.comparisons)
-    assert len(report.comparisons) == 4 * 3 * (2 + 3)
+    assert set(report.exact) == {("1", 0, "highs"), ("2", 0, "search")}
+    reasons = {(c.norm.name, c.above, c.reason) for c in report.comparisons if math.isnan(c.upper)}
+    assert reasons == {
+        ("1", "exact search", "search: norm: the search is for norm 2"),
+        ("2", "exact highs", "highs: HiGHS does not take MIQP"),
+    }
+    assert report.solvers_at(as_norm(1), 0) == ("highs",)
     assert math.isnan(report.disagreement)
+
+
+def test_a_default_solver_that_is_missing_is_skipped_but_not_one_that_was_named(crowd):
+    data, ask = crowd
+    honest = enumerated(data)
+
+    def road(*args, solver, **keywords):
+        if solver == "scip":
+            raise SolverMissingError("pip install it")
+        return honest["exact"](*args, solver=solver, **keywords)
+
+    roads = Roads(exact=road, attack=honest["attack"])
+    report = crosscheck(*ask, norms=[2], roads=roads)
+    assert report.solvers == ("search", "scip") and set(report.exact) == {("2", 0, "search")}
+    assert "scip: pip install it" in {c.reason for c in report.comparisons}
+    with pytest.raises(SolverMissingError):
+        crosscheck(*ask, norms=[2], solvers=["search", "scip"], roads=roads)
+
+
+def test_ctrl_c_hands_over_what_was_compared(crowd):
+    data, ask = crowd
+    honest = enumerated(data)
+
+    def road(*args, norm, **keywords):
+        found = honest["exact"](*args, norm=norm, **keywords)
+        if norm.order == 2:
+            raise SearchInterrupted(found)
+        return found
+
+    with pytest.raises(CrossCheckInterrupted) as caught:
+        crosscheck(*ask, norms=[1, 2], solvers=["search"], roads=Roads(exact=road, attack=honest["attack"]))
+    report = caught.value.report
+    assert_counts_add_up(report)
+    assert set(report.exact) == {("1", 0, "search")}
+    assert {(c.norm.name, c.below) for c in report.comparisons} >= {("1", "exact search"), ("2", "certified")}
+    assert isinstance(caught.value.__cause__, SearchInterrupted) and isinstance(caught.value, KeyboardInterrupt)
+
+
+def test_defaults_are_written_down():
+    for norm in map(as_norm, NORMS):
+        assert default_solvers(1, norm) == EXACT_ROADS
+        assert default_solvers(3, norm) == ("search", "scip" if norm.order == 2 else "highs")
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
 
 
 def test_unreachable_points_hold(norm):
@@ -404,6 +612,7 @@ def test_bad_arguments(tight):
     for keywords, name in (
         ({"norms": []}, "norms"), ({"boxes": []}, "boxes"), ({"solvers": []}, "solvers"), ({"norms": [3]}, "norm"),
         ({"boxes": [5]}, "box"), ({"boxes": [None, (1, 9)]}, "box"), ({"accuracy": "perfect"}, "accuracy"),
+        ({"vote": "unanimity"}, "vote"),
     ):  # fmt: skip
         with pytest.raises(InvalidInputError, match=rf"^{name}: "):
             crosscheck(model, Z, y, **keywords)
@@ -416,7 +625,7 @@ def test_bad_arguments(tight):
     assert issubclass(UnknownSolverError, SolverError)
 
 
-@pytest.mark.parametrize("first", ["import convexrml.judge", "from convexrml.judge import Verdict", "pass"])
+@pytest.mark.parametrize("first", ["import convexrml.judge", "from convexrml.judge import Roads", "pass"])
 def test_the_public_name_is_the_function_whatever_was_imported_first(first):
     done = subprocess.run(
         [sys.executable, "-c", f"{first}\nimport convexrml\nprint(callable(convexrml.crosscheck))"],

@@ -507,8 +507,8 @@ def test_bad_arguments():
         exact_radius(model, *good, solver="claribel")
     with pytest.raises(NotFittedError):
         exact_radius(NearestNeighbors(), *good)
-    with pytest.raises(UnsupportedError, match=r"^n_neighbors: .*3"):
-        exact_radius(NearestNeighbors(3).fit([[0.0], [1.0], [4.0]], [0, 0, 1]), *good)
+    with pytest.raises(UnsupportedError, match=r"^norm: .*norm 2.*found 1"):
+        exact_radius(NearestNeighbors(3).fit([[0.0], [1.0], [4.0]], [0, 0, 1]), *good, norm=1, method="search")
 
 
 def test_the_report_of_a_solve_has_no_value():

@@ -11,7 +11,7 @@ import pytest
 
 from convexrml import MahalanobisMetric, NearestNeighbors, RadiusStatus, certified_radius, exact_radius
 from convexrml import search as search_module
-from convexrml.errors import InvalidInputError, UnsupportedError
+from convexrml.errors import InvalidInputError
 from convexrml.norms import as_norm
 from convexrml.study.data import load_data
 
@@ -317,12 +317,6 @@ def test_what_does_not_go_together_is_refused(options, begins):
     model, Z, labels = a_task(n=2)
     with pytest.raises(InvalidInputError, match="^" + begins):
         exact_radius(model, Z, labels, **options)
-
-
-def test_more_neighbours_are_refused():
-    model = NearestNeighbors(3).fit([[0.0], [1.0], [2.0]], [0, 1, 1])
-    with pytest.raises(UnsupportedError, match=r"^n_neighbors: "):
-        search(model, [[0.0]], [0])
 
 
 # --- degenerate geometry --------------------------------------------------------------------------------------------

@@ -1,22 +1,34 @@
 """The computing part, without the command line."""
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import needs_votes
 
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
-from convexrml.errors import InvalidInputError, UnknownSolverError
+from convexrml.errors import (
+    CrossCheckInterrupted,
+    InvalidInputError,
+    SearchInterrupted,
+    UnknownSolverError,
+    UnsupportedError,
+)
 from convexrml.exact import exact_radius
+from convexrml.judge import crosscheck
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
+from convexrml.results import RadiusStatus
 from convexrml.study.certify import Settings, certify, error_at, evenly_spaced
 from convexrml.study.check import check
 from convexrml.study.data import DataSet
 from convexrml.study.figures import robust_error_figure, save_figure
+
+study = importlib.import_module("convexrml.study.certify")
 
 
 def blobs(n_train=40, n_test=16, classes=2, seed=0):
@@ -109,12 +121,90 @@ def test_bounds_on_the_exact_error_stay_apart_where_a_radius_is_not_known():
     assert least < most == result.exact_error(radius)[1]
 
 
-def test_more_neighbours_have_no_exact_road():
-    result = certify(blobs(), Settings(n_neighbors=3, check=4))
-    assert result.exact is None and not result.known.any()
+@needs_votes
+@pytest.mark.parametrize("vote", ["plurality", "majority"])
+def test_more_neighbours_have_exact_radii_too(vote):
+    data = blobs(classes=4)
+    result = certify(data, Settings(n_neighbors=5, vote=vote, check=4, exact=9, solvers=()))
+    model = NearestNeighbors(5).fit(data.X_train, data.y_train)
+    exact = exact_radius(model, data.X_test[result.exact_at], data.y_test[result.exact_at], vote=vote)
+    assert np.array_equal(result.exact.lower, exact.lower) and np.array_equal(result.exact.upper, exact.upper)
+    assert result.exact.vote.value == result.judge.vote.value == vote and result.judge.n_neighbors == 5
+    assert result.judge.violated == 0 and result.judge.checked > 4 * 3 and not result.missing
+    assert result.judge.solvers == ("search",) and not result.interrupted
+    for radius in result.radii:
+        assert result.exact_error(radius) == (np.mean(exact.upper <= radius), np.mean(exact.lower <= radius))
+
+
+def refusing(error):
+    def road(*_, **__):
+        raise error
+
+    return road
+
+
+@needs_votes
+def test_a_norm_that_the_search_does_not_take_is_said_and_skipped(monkeypatch):
+    monkeypatch.setattr(study, "exact_radius", refusing(UnsupportedError("norm: not this one")))
+    result = certify(blobs(), Settings(n_neighbors=3, norm="inf", check=4, solvers=("search",)))
+    assert result.exact is None and not result.known.any() and result.missing.endswith("norm: not this one")
     assert result.exact_error(1.0) is None and len(result.known) == len(result.exact_at) == 16
-    # each of four points: three exact roads are skipped; the attack's witness, and the bound below it, are judged
-    assert result.judge.skipped == 4 * 3 and result.judge.checked == 4 * 2
+    assert result.judge.skipped >= 4 and result.judge.checked >= 4 and not result.interrupted
+    assert len(robust_error_figure(result).axes[0].lines) == 3
+
+
+def test_limits_are_handed_on(monkeypatch):
+    asked = []
+
+    def road(*arguments, **keywords):
+        asked.append({name: keywords.pop(name, None) for name in ("time_limit", "node_limit")})
+        return exact_radius(*arguments, **keywords)
+
+    monkeypatch.setattr(study, "exact_radius", road)
+    certify(blobs(), Settings(check=2, time_limit=3.0, node_limit=9, solvers=("daqp",)))
+    assert asked == [{"time_limit": 3.0, "node_limit": 9}, {"time_limit": 3.0, "node_limit": None}]
+
+
+def half_done(model, Z, y, **keywords):
+    """What a search that was interrupted half-way hands over."""
+    keywords.pop("n_jobs"), keywords.pop("progress")
+    found = exact_radius(model, Z, y, **keywords)
+    late = np.arange(len(Z)) >= len(Z) // 2
+    status = found.status.copy()
+    status[late] = RadiusStatus.INTERRUPTED
+    perturbation = np.where(late[:, None], np.nan, found.perturbation)
+    return dataclasses.replace(
+        found, lower=np.where(late, 0.0, found.lower), upper=np.where(late, np.inf, found.upper), status=status,
+        perturbation=perturbation,
+    )  # fmt: skip
+
+
+def test_ctrl_c_during_the_search_keeps_what_is_finished(monkeypatch):
+    def road(*arguments, **keywords):
+        raise SearchInterrupted(half_done(*arguments, **keywords))
+
+    monkeypatch.setattr(study, "exact_radius", road)
+    data = blobs()
+    result = certify(data, Settings(check=5))
+    assert result.interrupted and result.missing.startswith("interrupted")
+    assert [status is RadiusStatus.INTERRUPTED for status in result.exact.status] == [q >= 8 for q in range(16)]
+    assert np.array_equal(result.exact.lower[8:], result.certified.lower[8:])
+    assert len(result.sample) == len(result.attack) == result.judge.n_queries == 0
+    (axes,) = robust_error_figure(result).axes  # the band between both bounds
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert any(label.startswith("exact, between bounds") for label in labels) and len(axes.collections) == 1
+
+
+@pytest.mark.parametrize("stage", ["exact_radius", "attack_radius", "crosscheck"])
+def test_ctrl_c_at_any_time(monkeypatch, stage):
+    empty = crosscheck(NearestNeighbors().fit([[0.0]], [0]), [[0.0]], [0], norms=[2], solvers=["search"])
+    stop = CrossCheckInterrupted(empty) if stage == "crosscheck" else KeyboardInterrupt()
+    monkeypatch.setattr(study, stage, refusing(stop))
+    result = certify(blobs(), Settings(check=5))
+    assert result.interrupted
+    assert (result.exact is None) == (stage == "exact_radius")
+    assert len(result.attack) == len(result.sample) == (5 if stage == "crosscheck" else 0)
+    assert (result.judge is empty) == (stage == "crosscheck")
 
 
 def test_one_class_has_infinite_radii():
@@ -132,6 +222,7 @@ def test_one_class_has_infinite_radii():
         (Settings(exact=0), InvalidInputError),
         (Settings(n_neighbors=2), InvalidInputError),
         (Settings(norm="3"), InvalidInputError),
+        (Settings(vote="unanimity"), InvalidInputError),
         (Settings(box=(0.0, 0.1)), InvalidInputError),
         (Settings(check=0), InvalidInputError),
         (Settings(exact=2.5), InvalidInputError),

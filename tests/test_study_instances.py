@@ -25,6 +25,7 @@ def instance(metric="euclidean", box=None, labels=("left", "right", "left", "up"
         label=labels[0],
         norm="inf",
         box=box,
+        vote="majority",
         below="certified",
         above="exact daqp",
         lower=1.5,
@@ -43,7 +44,7 @@ def test_round_trip(tmp_path, metric, labels):
     for name in ("X", "y", "query"):
         assert np.array_equal(getattr(before, name), getattr(after, name))
         assert getattr(before, name).dtype == getattr(after, name).dtype
-    for name in ("n_neighbors", "label", "norm", "below", "above", "lower", "upper", "solvers", "versions"):
+    for name in ("n_neighbors", "label", "norm", "vote", "below", "above", "lower", "upper", "solvers", "versions"):
         assert getattr(before, name) == getattr(after, name)
     assert np.array_equal(before.box.lower, after.box.lower) and np.array_equal(before.box.upper, after.box.upper)
     for kind in ("matrix", "components"):
@@ -60,6 +61,13 @@ def test_round_trip(tmp_path, metric, labels):
 def test_no_box(tmp_path):
     instance().save(tmp_path / "one.npz")
     assert load_instance(tmp_path / "one.npz").box is None
+
+
+def test_a_file_of_the_first_version_has_no_vote(tmp_path):
+    instance().save(tmp_path / "one.npz")
+    with np.load(tmp_path / "one.npz") as archive:
+        np.savez(tmp_path / "old.npz", **{name: archive[name] for name in archive.files if name != "vote"})
+    assert load_instance(tmp_path / "old.npz").vote == "plurality"
 
 
 def test_only_the_worst_are_written(tmp_path):

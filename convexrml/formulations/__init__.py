@@ -4,8 +4,16 @@ A formulation is built from a classifier, holds a `cvxpy.Problem` as ``problem``
 the original data, by weak duality.
 """
 
+from convexrml.formulations.k_nearest_perturbation import KNearestPerturbation
 from convexrml.formulations.minimal_perturbation import MinimalPerturbation
 from convexrml.formulations.reachability import Reachability
-from convexrml.formulations.solution import Residuals, Solution
+from convexrml.formulations.solution import ClaimedSolution, Residuals, Solution
 
-__all__ = ["MinimalPerturbation", "Reachability", "Residuals", "Solution"]
+__all__ = [
+    "ClaimedSolution",
+    "KNearestPerturbation",
+    "MinimalPerturbation",
+    "Reachability",
+    "Residuals",
+    "Solution",
+]

@@ -64,6 +64,39 @@ class Solution:
         return self.report.seconds
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClaimedSolution:
+    """The outcome of one solve of a mixed-integer program, which has no multipliers to prove it optimal.
+
+    Attributes
+    ----------
+    value : float
+        ``‖δ‖_p`` of the returned δ in the units of the input, measured here (NaN where nothing was returned).  An
+        upper bound on the optimum only as far as `primal_residual` is 0.
+    claimed : float
+        The optimum as the solver claims it, in the same units: inf where it claims that there is no solution, NaN where
+        it claims nothing.  Its word, within its tolerances.
+    variables : dict
+        ``"perturbation"``: δ, shape ``(d,)``, in the units of the input.
+    chosen, excused : integer arrays
+        The training points of other labels that outvote the query's, and those of its label that are nearer all the
+        same.
+    primal_residual : float
+        Largest violation, over all training points and the sides of the box, of what these two sets promise at δ; in
+        units free of the data's scale.
+    report : SolverReport
+        What the solver claimed, and what it took.
+    """
+
+    value: float
+    claimed: float
+    variables: dict[str, NDArray[np.float64]]
+    chosen: NDArray[np.int64]
+    excused: NDArray[np.int64]
+    primal_residual: float
+    report: SolverReport
+
+
 def relative_gap(value: float, lower_bound: float) -> float:
     """``(value − lower_bound) / value``; 0 when both are 0, NaN when the value is not a number."""
     if value == lower_bound:

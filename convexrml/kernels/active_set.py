@@ -5,6 +5,7 @@ from numba import njit
 
 from convexrml.kernels.vectors import dot
 
+ADDED, NEGLIGIBLE, EMPTY = 0, 1, 2
 _LENGTH_TOLERANCE = 2.0**-50  # of ‖δ‖, for the sides of a box
 _DEPENDENT = 1e-10  # a direction shorter than this fraction of the row lies in the span of the active rows
 
@@ -101,6 +102,55 @@ def constraint_row(sites, positives, site, n, index, row):
 
 
 @njit(cache=True, nogil=True)
+def enforce(row, index, violation, in_lengths, delta, m, Q, R, active, multipliers, coefficients, ratio, direction):
+    """Move δ to the least-norm point that satisfies one more constraint: the new number of active rows, and an outcome.
+
+    `row` is the normal of constraint number `index`, which `delta` violates by `violation`; rows that block the way on
+    the multipliers' side are dropped.  `in_lengths` says that the violation is a length, as that of a box's side is.
+    Q and R hold the active rows' factorisation, `coefficients`, `ratio` and `direction` are work space.  Outcomes:
+    ADDED; NEGLIGIBLE, a dependent row that rounding alone violates; EMPTY, the row is a nonpositive combination of
+    active rows, and the multipliers, of m + 1 rows with it, tend to a proof of emptiness.
+    """
+    d, size, length, multiplier = row.shape[0], dot(row, row), np.sqrt(dot(delta, delta)), 0.0
+    while True:
+        square = orthogonal_part(Q, m, row, coefficients, direction)
+        back_substitute(R, m, coefficients, ratio)
+        independent = m < d and square > _DEPENDENT * _DEPENDENT * size
+        full = violation / square if independent else np.inf
+        step, blocking = full, -1
+        for k in range(m):
+            if ratio[k] > 0.0 and multipliers[k] <= ratio[k] * step:
+                step, blocking = multipliers[k] / ratio[k], k
+        if step == np.inf and violation <= _DEPENDENT * (length if in_lengths else np.sqrt(size) * length):
+            return m, NEGLIGIBLE
+        if step == np.inf:
+            for k in range(m):
+                multipliers[k] = -ratio[k]
+            active[m], multipliers[m] = index, 1.0
+            return m + 1, EMPTY
+        multiplier += step
+        for k in range(m):
+            multipliers[k] -= step * ratio[k]
+        if independent:
+            for f in range(d):
+                delta[f] -= step * direction[f]
+            violation -= step * square
+        if blocking < 0:
+            norm = np.sqrt(square)
+            for f in range(d):
+                Q[m, f] = direction[f] / norm
+            for k in range(m):
+                R[k, m] = coefficients[k]
+            R[m, m] = norm
+            active[m], multipliers[m] = index, multiplier
+            return m + 1, ADDED
+        drop_column(Q, R, m, blocking)
+        for k in range(blocking, m - 1):
+            active[k], multipliers[k] = active[k + 1], multipliers[k + 1]
+        m -= 1
+
+
+@njit(cache=True, nogil=True)
 def nearest_point(
     sites, positives, n, halves, spreads, image, site, half, room_lower, room_upper, boxed, tolerance, stop_at,
     Q, R, active, multipliers,
@@ -130,43 +180,11 @@ def nearest_point(
             if active[k] == index:  # violated by rounding alone: no step can help
                 return delta, m, 0
         constraint_row(sites, positives, site, n, index, row)
-        size = dot(row, row)
-        multiplier = 0.0
-        while True:
-            square = orthogonal_part(Q, m, row, coefficients, direction)
-            back_substitute(R, m, coefficients, ratio)
-            independent = m < d and square > _DEPENDENT * _DEPENDENT * size
-            full = violation / square if independent else np.inf
-            step, blocking = full, -1
-            for k in range(m):
-                if ratio[k] > 0.0 and multipliers[k] <= ratio[k] * step:
-                    step, blocking = multipliers[k] / ratio[k], k
-            if step == np.inf and violation <= _DEPENDENT * (length if index >= n else np.sqrt(size) * length):
-                return delta, m, 0  # a dependent row, violated by rounding alone
-            if step == np.inf:  # the row is a nonpositive combination of active rows: a proof of emptiness
-                for k in range(m):
-                    multipliers[k] = -ratio[k]
-                active[m], multipliers[m] = index, 1.0
-                return delta, m + 1, 2
-            multiplier += step
-            for k in range(m):
-                multipliers[k] -= step * ratio[k]
-            if independent:
-                for f in range(d):
-                    delta[f] -= step * direction[f]
-                violation -= step * square
-            if blocking < 0:
-                norm = np.sqrt(square)
-                for f in range(d):
-                    Q[m, f] = direction[f] / norm
-                for k in range(m):
-                    R[k, m] = coefficients[k]
-                R[m, m] = norm
-                active[m], multipliers[m] = index, multiplier
-                m += 1
-                break
-            drop_column(Q, R, m, blocking)
-            for k in range(blocking, m - 1):
-                active[k], multipliers[k] = active[k + 1], multipliers[k + 1]
-            m -= 1
+        m, outcome = enforce(
+            row, index, violation, index >= n, delta, m, Q, R, active, multipliers, coefficients, ratio, direction
+        )
+        if outcome == NEGLIGIBLE:
+            return delta, m, 0
+        if outcome == EMPTY:
+            return delta, m, 2
     return delta, m, 3

@@ -103,37 +103,45 @@ def nearest(point_scores, labels, last_label, k):
 
 
 @njit(cache=True, nogil=True)
-def least_votes(point_scores, labels, own, n_classes, k):
-    """Votes of the label ``own[a]`` among the k nearest of each row, and the most that another label has.
+def votes_of_row(row, labels, own, k, least, nearer, tied):
+    """Votes of the label `own` among the k of least score, the most that another label has (−1: none), and its label.
 
     Sites of equal score at the k-th place are taken as they serve the other label best: its own first, those of the
-    label last.  −1 where there is no other label.
+    label last.  `least` (k,), `nearer` and `tied` (n_classes,) are work space.
     """
-    n, N = point_scores.shape
+    N = row.shape[0]
+    least[:] = np.inf
+    for i in range(N):
+        score = row[i]
+        if score >= least[k - 1]:
+            continue
+        place = k - 1
+        while place > 0 and least[place - 1] > score:
+            least[place] = least[place - 1]
+            place -= 1
+        least[place] = score
+    nearer[:], tied[:] = 0, 0
+    for i in range(N):
+        if row[i] < least[k - 1]:
+            nearer[labels[i]] += 1
+        elif row[i] == least[k - 1]:
+            tied[labels[i]] += 1
+    left = k - nearer.sum()
+    votes = nearer[own] + max(0, left - (tied.sum() - tied[own]))
+    most, other = -1, -1
+    for c in range(nearer.shape[0]):
+        if c != own and nearer[c] + min(left, tied[c]) > most:
+            most, other = nearer[c] + min(left, tied[c]), c
+    return votes, most, other
+
+
+@njit(cache=True, nogil=True)
+def least_votes(point_scores, labels, own, n_classes, k):
+    """`votes_of_row` of each row: the votes of the label ``own[a]``, and the most that another label has."""
+    n = point_scores.shape[0]
     votes, most = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     least = np.empty(k)
     nearer, tied = np.empty(n_classes, dtype=np.int64), np.empty(n_classes, dtype=np.int64)
     for a in range(n):
-        least[:] = np.inf
-        for i in range(N):
-            score = point_scores[a, i]
-            if score >= least[k - 1]:
-                continue
-            place = k - 1
-            while place > 0 and least[place - 1] > score:
-                least[place] = least[place - 1]
-                place -= 1
-            least[place] = score
-        nearer[:], tied[:] = 0, 0
-        for i in range(N):
-            if point_scores[a, i] < least[k - 1]:
-                nearer[labels[i]] += 1
-            elif point_scores[a, i] == least[k - 1]:
-                tied[labels[i]] += 1
-        left = k - nearer.sum()
-        votes[a] = nearer[own[a]] + max(0, left - (tied.sum() - tied[own[a]]))
-        most[a] = -1
-        for c in range(n_classes):
-            if c != own[a]:
-                most[a] = max(most[a], nearer[c] + min(left, tied[c]))
+        votes[a], most[a], _ = votes_of_row(point_scores[a], labels, own[a], k, least, nearer, tied)
     return votes, most

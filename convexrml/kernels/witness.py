@@ -57,6 +57,17 @@ def admissible(z, step, box_lower, box_upper, shift, moved):
 
 
 @njit(cache=True, nogil=True)
+def step_inside(z, point, lower, upper):
+    """The step from z to the number nearest to `point` between two sides, such that ``z + step`` is between them."""
+    step = min(max(point, lower), upper) - z
+    if z + step > upper:  # z + fl(side − z) may round to the float beyond: aim one float inside
+        return np.nextafter(upper, -np.inf) - z
+    if z + step < lower:
+        return np.nextafter(lower, np.inf) - z
+    return step
+
+
+@njit(cache=True, nogil=True)
 def nudge(
     sites, offsets, points, lengths, rules, j, positives, count, z, delta, box_lower, box_upper, shift, nudges,
     step, moved,
@@ -71,11 +82,7 @@ def nudge(
         for f in range(d):
             point = z[f] + delta[f]
             point += nu * (inner[f] - point)
-            step[f] = min(max(point, box_lower[f]), box_upper[f]) - z[f]
-            if z[f] + step[f] > box_upper[f]:  # z + fl(side − z) may round to the float beyond: aim one float inside
-                step[f] = np.nextafter(box_upper[f], -np.inf) - z[f]
-            elif z[f] + step[f] < box_lower[f]:
-                step[f] = np.nextafter(box_lower[f], np.inf) - z[f]
+            step[f] = step_inside(z[f], point, box_lower[f], box_upper[f])
         if not admissible(z, step, box_lower, box_upper, shift, moved):
             continue
         verdict = is_witness(sites, offsets, points, lengths, rules, j, positives, count, moved)

@@ -13,7 +13,8 @@ from convexrml import checker
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.evidence import Prover
 from convexrml.metric import MahalanobisMetric
-from convexrml.study.certify import Certification, Clock, Progress
+from convexrml.study.certify import Certification
+from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import SCALES, load_data
 from convexrml.study.files import read_metric, read_points
 

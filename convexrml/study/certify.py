@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,18 @@ import convexrml
 from convexrml import profiles
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
-from convexrml.errors import InvalidInputError
+from convexrml.errors import CrossCheckInterrupted, InvalidInputError, SearchInterrupted, UnsupportedError
 from convexrml.exact import exact_radius
-from convexrml.judge import SEARCH, Roads, crosscheck
+from convexrml.judge import SEARCH, Roads, crosscheck, default_solvers
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Norm, as_box, as_norm
 from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, selected
+from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import DataSet
 from convexrml.validation import whole_number
 from convexrml.verdicts import CrossCheckReport
-
-Progress = Callable[[str, int, int], object]
+from convexrml.votes import as_vote
 
 POSITIVE_MULTIPLIER = 1e-6  # an interior-point method leaves every multiplier positive; the rest weighs nothing
 RADII_OF_MEDIAN = (0.5, 1.0, 1.5)
@@ -42,6 +41,8 @@ class Settings:
     ----------
     n_neighbors : int
     norm : {"1", "2", "inf"}
+    vote : {"plurality", "majority"}
+        The vote that has to be lost.
     box : (float, float) or None
         Lower and upper side, the same for every feature, in the units that the classifier sees.
     clip : bool
@@ -54,22 +55,29 @@ class Settings:
     check : int or None
         How many of these, evenly spaced, the judge looks at: there the explicit programs are solved as well, and an
         attack is run; None is all.
-    solvers : tuple of str
-        Solvers of the explicit programs.
+    solvers : tuple of str or None
+        Solvers of the explicit programs, beside the search; None: those of `judge.default_solvers`.
     accuracy : str
+    time_limit : float or None
+        Seconds for each exact radius, of the search and of the programs; what is met leaves an interval.
+    node_limit : int or None
+        Nodes of the search for each exact radius.
     n_jobs : int or None
         Workers of the search.
     """
 
     n_neighbors: int = 1
     norm: str = "2"
+    vote: str = "plurality"
     box: tuple[float, float] | None = None
     clip: bool = False
     radii: tuple[float, ...] | None = None
     exact: int | None = None
     check: int | None = 20
-    solvers: tuple[str, ...] = ("clarabel", "daqp")
+    solvers: tuple[str, ...] | None = None
     accuracy: str = "accurate"
+    time_limit: float | None = None
+    node_limit: int | None = None
     n_jobs: int | None = None
 
 
@@ -93,12 +101,16 @@ class Certification:
     exact_at : (m,) integer array
         The test points behind `exact`.
     exact : ExactRadii or None
-        None where there is no exact road: for more than one neighbour.
+        None where `missing` says why.
     sample : (l,) integer array
         The test points behind `attack` and `judge`, some of `exact_at`.
     attack : AttackRadii
     judge : CrossCheckReport
         On the sample; its query numbers count within the sample.
+    missing : str
+        What is not there, and why: a sentence, empty where everything is.
+    interrupted : bool
+        Whether Ctrl-C ended the work; what came after is left out, `sample` is empty if nothing was attacked.
     seconds : dict
         Wall-clock time of each stage.
     versions : dict
@@ -117,6 +129,8 @@ class Certification:
     sample: NDArray[np.int64]
     attack: AttackRadii
     judge: CrossCheckReport
+    missing: str
+    interrupted: bool
     seconds: dict[str, float]
     versions: dict[str, str | None]
 
@@ -135,7 +149,7 @@ class Certification:
         return error_at(self.certified.lower, radius)
 
     def exact_error(self, radius: float) -> tuple[float, float] | None:
-        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`; None without an exact road."""
+        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`; None where none is exact."""
         if self.exact is None:
             return None
         return error_at(self.exact.upper, radius), error_at(self.exact.lower, radius)
@@ -181,6 +195,10 @@ def certify(
         If a setting does not fit the data.
     SolverError
         If a solver is unknown, missing or unfit.
+
+    Notes
+    -----
+    Ctrl-C after the closed form ends the work early, not the function: what is there is returned, `interrupted`.
     """
     settings = Settings() if settings is None else settings
     for name, count in (("exact", settings.exact), ("check", settings.check)):
@@ -188,11 +206,14 @@ def certify(
             whole_number(name, count, minimum=1)
     if settings.radii is not None and not all(np.isfinite(radius) and radius >= 0 for radius in settings.radii):
         raise InvalidInputError(f"radii: need to be finite and not negative; found {settings.radii}")
-    norm = as_norm(settings.norm)
-    solvers = tuple(dict.fromkeys(settings.solvers))
-    for solver in solvers:
-        profiles.require_installed(profiles.get_profile(solver))
+    norm, vote = as_norm(settings.norm), as_vote(settings.vote)
     model = NearestNeighbors(settings.n_neighbors, metric).fit(data.X_train, data.y_train)
+    named = default_solvers(settings.n_neighbors, norm)
+    if settings.solvers is not None:
+        named = (SEARCH, *dict.fromkeys(name for name in settings.solvers if name != SEARCH))
+    if settings.solvers is not None or settings.n_neighbors == 1:  # others are optional, see `judge.crosscheck`
+        for solver in named[1:]:
+            profiles.require_installed(profiles.get_profile(solver))
     box = as_box(settings.box, model.n_features_in_)
     data, clipped = data.inside(box, clip=settings.clip)
     clock = Clock(progress)
@@ -203,17 +224,13 @@ def certify(
         certified = certified_radius(model, data.X_test, data.y_test, norm=norm, progress=tick)
     exact_at = evenly_spaced(n, settings.exact)
     places = evenly_spaced(len(exact_at), settings.check)
-    sample = exact_at[places]
+    Z, y = data.X_test[exact_at], data.y_test[exact_at]
+    the_vote: dict[str, Any] = {} if settings.n_neighbors == 1 else {"vote": vote}
+    limits = {name: value for name in ("time_limit", "node_limit") if (value := getattr(settings, name)) is not None}
     exact: ExactRadii | None = None
-    if settings.n_neighbors == 1:
-        with clock.stage("exact radii", len(exact_at)) as tick:
-            exact = exact_radius(
-                model, data.X_test[exact_at], data.y_test[exact_at], norm=norm, box=box, method="search",
-                n_jobs=settings.n_jobs, progress=tick,
-            )  # fmt: skip
-    Z, y = data.X_test[sample], data.y_test[sample]
-    with clock.stage("attack radii", len(Z)) as tick:
-        attack = attack_radius(model, Z, y, norm=norm, box=box, progress=tick)
+    attack: AttackRadii | None = None
+    judge: CrossCheckReport | None = None
+    missing, interrupted = "", False
 
     def road(*arguments: Any, solver: str | None, **keywords: Any) -> ExactRadii:
         """Hand the judge the very intervals that are reported; solve the programs for it alone."""
@@ -221,12 +238,34 @@ def certify(
             return selected(exact, places)
         return exact_radius(*arguments, solver=solver, **keywords)
 
-    with clock.stage("cross-check", len(Z) * len(solvers)) as tick:
-        roads = Roads(exact=road, attack=lambda model, Z, y, *, norm, box: attack)
-        judge = crosscheck(
-            model, Z, y, norms=(norm,), boxes=(box,), solvers=(SEARCH, *solvers), accuracy=settings.accuracy,
-            roads=roads, progress=tick,
-        )  # fmt: skip
+    try:
+        try:
+            with clock.stage("exact radii", len(Z)) as tick:
+                exact = exact_radius(
+                    model, Z, y, norm=norm, box=box, method="search", n_jobs=settings.n_jobs, progress=tick,
+                    **the_vote, **limits,
+                )  # fmt: skip
+        except UnsupportedError as error:
+            missing = f"no exact radii by the search: {error}"
+        with clock.stage("attack radii", len(places)) as tick:
+            attack = attack_radius(model, Z[places], y[places], norm=norm, box=box, progress=tick, **the_vote)
+        with clock.stage("cross-check", len(places) * (len(named) - 1)) as tick:
+            judge = crosscheck(
+                model, Z[places], y[places], norms=(norm,), boxes=(box,), vote=vote,
+                solvers=None if settings.solvers is None else named, accuracy=settings.accuracy, **limits,
+                roads=Roads(exact=road, attack=lambda *arguments, **keywords: attack), progress=tick,
+            )  # fmt: skip
+    except KeyboardInterrupt as stop:
+        interrupted, missing = True, "interrupted; what was not finished is left out"
+        if isinstance(stop, SearchInterrupted):  # the closed form knows more of those that were not finished
+            exact = dataclasses.replace(stop.radii, lower=np.maximum(stop.radii.lower, certified.lower[exact_at]))
+        if isinstance(stop, CrossCheckInterrupted):
+            judge = stop.report
+    if attack is None:
+        places = places[:0]
+        attack = AttackRadii(np.empty(0), np.empty((0, model.n_features_in_)), norm, vote)
+    if judge is None:
+        judge = CrossCheckReport((), len(places), (norm,), (box,), named, {}, (), settings.n_neighbors, vote)
     return Certification(
         settings=settings,
         data=data,
@@ -238,11 +277,13 @@ def certify(
         radii=_radii(settings.radii, certified.lower[predicted == data.y_test]),
         exact_at=exact_at,
         exact=exact,
-        sample=sample,
+        sample=exact_at[places],
         attack=attack,
         judge=judge,
+        missing=missing,
+        interrupted=interrupted,
         seconds=clock.seconds,
-        versions=versions(solvers),
+        versions=versions(named),
     )
 
 
@@ -267,37 +308,3 @@ def _radii(given: tuple[float, ...] | None, lower: NDArray[np.float64]) -> tuple
     if not np.isfinite(median) or median == 0:
         return ()
     return tuple(float(f"{factor * median:.3g}") for factor in RADII_OF_MEDIAN)
-
-
-class Clock:
-    """Times the stages of a study and passes their progress on."""
-
-    def __init__(self, progress: Progress | None = None) -> None:
-        self.progress, self.seconds = progress, dict[str, float]()
-
-    def stage(self, name: str, total: int) -> _Stage:
-        """Return a context manager for one stage; entered, it gives a callback that counts finished items."""
-        return _Stage(self, name, total)
-
-
-class _Stage:
-    def __init__(self, clock: Clock, name: str, total: int) -> None:
-        self.clock, self.name, self.total, self.done = clock, name, total, 0
-
-    def __enter__(self) -> Callable[[int], object]:
-        self.started = time.perf_counter()
-        self.tell()
-        return self.tick
-
-    def tick(self, finished: int) -> None:
-        self.done += finished
-        self.tell()
-
-    def tell(self) -> None:
-        if self.clock.progress is not None:
-            self.clock.progress(self.name, self.done, self.total)
-
-    def __exit__(self, *error: object) -> None:
-        self.done = self.total
-        self.tell()
-        self.clock.seconds[self.name] = round(time.perf_counter() - self.started, 3)

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from convexrml import profiles
-from convexrml.judge import SEARCH, crosscheck
+from convexrml.errors import CrossCheckInterrupted
+from convexrml.judge import SEARCH, crosscheck, default_solvers
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
-from convexrml.norms import as_box
-from convexrml.study.certify import Clock, Progress
+from convexrml.norms import as_box, as_norm
+from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import DataSet
 from convexrml.verdicts import CrossCheckReport
 
@@ -27,12 +28,15 @@ class Check:
     clipped : int
         Test points that were moved into the box.
     judge : CrossCheckReport
+    interrupted : bool
+        Whether Ctrl-C ended it early.
     """
 
     data: DataSet
     model: NearestNeighbors
     clipped: int
     judge: CrossCheckReport
+    interrupted: bool = False
 
 
 def check(
@@ -43,7 +47,10 @@ def check(
     norms: Sequence[str] = ("1", "2", "inf"),
     box: tuple[float, float] | None = None,
     clip: bool = False,
-    solvers: Sequence[str] = (SEARCH, "clarabel", "daqp"),
+    vote: str = "plurality",
+    solvers: Sequence[str] | None = None,
+    time_limit: float | None = None,
+    node_limit: int | None = None,
     progress: Progress | None = None,
 ) -> Check:
     """Let the judge compare all roads on every test point: without a box, and with it where one is given.
@@ -54,21 +61,31 @@ def check(
     n_neighbors, metric, box, clip, progress
         As in `certify`.
     norms : sequence of {"1", "2", "inf"}
-    solvers : sequence of str
-        ``"search"`` and the names of profiles.
+    vote : {"plurality", "majority"}
+    solvers : sequence of str, optional
+        ``"search"`` and the names of profiles; default: those of `judge.default_solvers`.
+    time_limit, node_limit : optional
+        As in `judge.crosscheck`.
 
     Returns
     -------
     Check
     """
-    for solver in solvers:
+    for solver in solvers or ():
         if solver != SEARCH:
             profiles.require_installed(profiles.get_profile(solver))
     model = NearestNeighbors(n_neighbors, metric).fit(data.X_train, data.y_train)
     sides = as_box(box, model.n_features_in_)
     data, clipped = data.inside(sides, clip=clip)
     boxes = (None,) if sides is None else (None, sides)
-    total = len(data.X_test) * len(norms) * len(boxes) * len(solvers)
-    with Clock(progress).stage("cross-check", total) as tick:
-        judge = crosscheck(model, data.X_test, data.y_test, norms=norms, boxes=boxes, solvers=solvers, progress=tick)
-    return Check(data, model, clipped, judge)
+    roads = sum(len(solvers or default_solvers(n_neighbors, as_norm(norm))) for norm in norms)
+    interrupted = False
+    with Clock(progress).stage("cross-check", len(data.X_test) * len(boxes) * roads) as tick:
+        try:
+            judge = crosscheck(
+                model, data.X_test, data.y_test, norms=norms, boxes=boxes, vote=vote, solvers=solvers,
+                time_limit=time_limit, node_limit=node_limit, progress=tick,
+            )  # fmt: skip
+        except CrossCheckInterrupted as stop:
+            judge, interrupted = stop.report, True
+    return Check(data, model, clipped, judge, interrupted)

@@ -20,8 +20,9 @@ _CERTIFIED, _EXACT, _EMPIRICAL, _CLEAN = "#0072B2", "#000000", "#D55E00", "#009E
 def robust_error_figure(result: Certification) -> Figure:
     """Robust error against the size of the perturbation: certified from above, empirical from below, exact between.
 
-    Certified error is drawn over all test points, exact error over those whose radius is known, and empirical error
-    over the sample that was attacked.
+    Certified error is drawn over all test points, exact error over those that were searched, and empirical error over
+    the sample that was attacked.  Where some radii are known as intervals only, exact error is the band between its
+    two bounds.
 
     Parameters
     ----------
@@ -34,31 +35,29 @@ def robust_error_figure(result: Certification) -> Figure:
     figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot()
-    lower, sample, known = result.certified.lower, result.sample, result.known
-    curves = [lower, result.attack.upper]
-    if result.exact is not None and known.any():
-        curves.append(result.exact.radius[known])
-    end = _right_end(curves)
+    lower, exact, attack = result.certified.lower, result.exact, result.attack.upper
+    end = _right_end([lower, attack] + ([] if exact is None else [exact.lower, exact.upper]))
 
     def of(count: int) -> str:
         return f"all {count} points" if count == len(lower) else f"{count} of {len(lower)} points"
 
     axes.plot(*_steps(lower, end), color=_CERTIFIED, lw=2.2, label=f"certified, {of(len(lower))}")
-    if result.exact is not None and known.any():
+    if exact is not None:
+        known, line = bool(result.known.all()), {"color": _EXACT, "lw": 1.4, "ls": (0, (4, 2))}
+        if known:
+            axes.plot(*_steps(exact.radius, end), **line, label=f"exact, {of(len(exact))}")
+        else:
+            axes.plot(*_steps(exact.lower, end), **line, label=f"exact, between bounds, {of(len(exact))}")
+            axes.plot(*_steps(exact.upper, end), **line)
+            axes.fill_between(*_band(exact.lower, exact.upper, end), step="post", color=_EXACT, alpha=0.12, lw=0)
+    if len(attack):
         axes.plot(
-            *_steps(result.exact.radius[known], end),
-            color=_EXACT,
-            lw=1.4,
-            ls=(0, (4, 2)),
-            label=f"exact, {of(int(known.sum()))}",
+            *_steps(attack, end),
+            color=_EMPIRICAL,
+            lw=1.6,
+            ls=(0, (1, 1)),
+            label=f"empirical (attack), {of(len(attack))}",
         )
-    axes.plot(
-        *_steps(result.attack.upper, end),
-        color=_EMPIRICAL,
-        lw=1.6,
-        ls=(0, (1, 1)),
-        label=f"empirical (attack), {of(len(sample))}",
-    )
     axes.axhline(
         result.clean_error, color=_CLEAN, lw=1.2, ls="-.", label=f"clean error, {result.clean_error:.1%}", zorder=1
     )
@@ -71,7 +70,8 @@ def robust_error_figure(result: Certification) -> Figure:
     axes.set_xlabel(f"perturbation size in {result.norm} ({unit}{within})")
     axes.set_ylabel("robust error")
     k = result.settings.n_neighbors
-    axes.set_title(f"{result.data.name}: {k}-nearest neighbour, robust error", loc="left", fontsize=11)
+    by = "1-nearest neighbour" if k == 1 else f"{k}-nearest neighbours, {result.settings.vote} vote"
+    axes.set_title(f"{result.data.name}: {by}, robust error", loc="left", fontsize=11)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -97,3 +97,10 @@ def _steps(radii: NDArray[np.float64], end: float) -> tuple[NDArray[np.float64],
     height = np.arange(len(at) + 1) / len(radii)
     x = np.concatenate([[0.0], np.repeat(at, 2), [end]])
     return x, np.repeat(height, 2)
+
+
+def _band(lower: NDArray[np.float64], upper: NDArray[np.float64], end: float) -> tuple[NDArray[np.float64], ...]:
+    """Abscissae on [0, end], and the shares of `upper` and of `lower` that are ≤ each: where both curves may step."""
+    x = np.unique(np.concatenate([[0.0, end], lower[np.isfinite(lower)], upper[np.isfinite(upper)]]))
+    least, most = (np.searchsorted(np.sort(radii), x, side="right") / len(radii) for radii in (upper, lower))
+    return x, least, most

@@ -37,12 +37,13 @@ class Instance:
         The query's true label.
     norm : {"1", "2", "inf"}
     box : Box or None
+    vote : {"plurality", "majority"}
     below, above : str
         The two roads.
     lower, upper : float
         What `below` claimed as a lower bound, and what `above` claimed as an upper bound.
     solvers : tuple of str
-        Solvers that were compared.
+        Exact roads that were compared.
     versions : dict
         With which it was seen.
     """
@@ -55,6 +56,7 @@ class Instance:
     label: Any
     norm: str
     box: Box | None
+    vote: str
     below: str
     above: str
     lower: float
@@ -62,12 +64,14 @@ class Instance:
     solvers: tuple[str, ...]
     versions: dict[str, str | None]
 
-    def judge(self, roads: Roads | None = None) -> CrossCheckReport:
+    def judge(
+        self, roads: Roads | None = None, *, time_limit: float | None = None, node_limit: int | None = None
+    ) -> CrossCheckReport:
         """Let the judge look at this instance alone, with the roads as they are now."""
         model = NearestNeighbors(self.n_neighbors, self.metric).fit(self.X, self.y)
         return crosscheck(
-            model, self.query[None], [self.label], norms=(self.norm,), boxes=(self.box,), solvers=self.solvers,
-            roads=roads,
+            model, self.query[None], [self.label], norms=(self.norm,), boxes=(self.box,), vote=self.vote,
+            solvers=self.solvers, time_limit=time_limit, node_limit=node_limit, roads=roads,
         )  # fmt: skip
 
     def save(self, path: Path) -> None:
@@ -83,6 +87,7 @@ class Instance:
         arrays["roads"] = np.array([self.below, self.above])
         arrays["solvers"] = np.array(self.solvers, dtype=np.str_)
         arrays["norm"], arrays["n_neighbors"] = np.array(self.norm), np.array(self.n_neighbors)
+        arrays["vote"] = np.array(self.vote)
         arrays["versions"] = np.array(json.dumps(self.versions))
         np.savez_compressed(path, **arrays)
 
@@ -115,6 +120,7 @@ def load_instance(path: Path) -> Instance:
             label=arrays["label"].item(),
             norm=str(arrays["norm"]),
             box=Box(arrays["box_lower"], arrays["box_upper"]) if "box_lower" in arrays else None,
+            vote=str(arrays.get("vote", "plurality")),  # version 0.1 knew no other
             below=str(arrays["roads"][0]),
             above=str(arrays["roads"][1]),
             lower=float(arrays["values"][0]),
@@ -166,11 +172,12 @@ def violating_instances(
                 label=data.y_test[point].item(),
                 norm=violation.norm.name,
                 box=report.boxes[violation.box],
+                vote=report.vote.value,
                 below=violation.below,
                 above=violation.above,
                 lower=violation.lower,
                 upper=violation.upper,
-                solvers=report.solvers,
+                solvers=report.solvers_at(violation.norm, violation.box),
                 versions=versions,
             )
     return found

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convexrml.judge import SEARCH
 from convexrml.profiles import SolverProfile
 from convexrml.study.certify import POSITIVE_MULTIPLIER, Certification
 from convexrml.verdicts import CrossCheckReport
@@ -23,6 +24,7 @@ _EXACT_FIELDS = (
     "witness_negative",
     "witness_label",
     "positive_multipliers",
+    "solves",
 )
 
 
@@ -56,7 +58,8 @@ def point_records(result: Certification) -> list[dict[str, Any]]:
                 _ratio(float(result.certified.lower[query]), lower, upper),
                 negative,
                 None if negative is None else y_train[negative].item(),
-                int((exact.multipliers[at] > POSITIVE_MULTIPLIER).sum()),
+                int((exact.multipliers[at] > POSITIVE_MULTIPLIER).sum()) if exact.n_neighbors == 1 else None,
+                int(exact.solves[at]),
             )
             record |= dict(zip(_EXACT_FIELDS, values, strict=True))
         records.append(record)
@@ -77,7 +80,14 @@ def summary(result: Certification) -> dict[str, Any]:
             "clipped": result.clipped,
             "sha256": data.sha256(),
         },
-        "settings": {**dataclasses.asdict(result.settings), "radii": result.radii, "sample": result.sample.tolist()},
+        "settings": {
+            **dataclasses.asdict(result.settings),
+            "solvers": [name for name in judge.solvers if name != SEARCH],
+            "radii": result.radii,
+            "sample": result.sample.tolist(),
+        },
+        "interrupted": result.interrupted,
+        "missing": result.missing or None,
         "clean_error": result.clean_error,
         "certified_robust_error": [{"radius": r, "error": result.certified_error(r)} for r in result.radii],
         "exact_robust_error": [{"radius": r, "bounds": result.exact_error(r)} for r in result.radii],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ from convexrml.verdicts import CrossCheckReport
 
 NARROW = 76  # below this width, tables leave out what the files have
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_NO_EXACT_ROAD = "exact radii are available for 1 neighbour only; certified and attack radii bracket the radius"
 _SHOWN_VIOLATIONS = 5
 
 
@@ -31,7 +31,8 @@ def print_certification(result: Certification, console: Console) -> None:
     """Print what was found, for a person."""
     data, model, settings = result.data, result.model, result.settings
     n = len(data.X_test)
-    _heading(console, f"{data.name}: {settings.n_neighbors}-nearest neighbour, {result.norm} perturbations")
+    k = settings.n_neighbors
+    _heading(console, f"{data.name}: {classifier(k, settings.vote)}, {result.norm} perturbations")
     facts = _table("", "", show_header=False)
     for column in facts.columns:
         column.justify, column.no_wrap, column.overflow = "left", False, "fold"
@@ -65,12 +66,17 @@ def print_certification(result: Certification, console: Console) -> None:
     console.print("Quantiles of the certified radius:")
     console.print(table)
 
-    _heading(console, f"Exact radii of {len(result.exact_at)} of {n} test points; {len(result.sample)} of them")
-    if result.exact is None:
-        console.print(f"Not computed: {_NO_EXACT_ROAD}.")
-    else:
+    _heading(console, f"Exact radii of {len(result.exact_at)} of {n} test points, {len(result.sample)} of them shown")
+    if result.exact is not None:
         _print_exact(result, result.exact, console)
+    if result.missing:
+        console.print(f"[yellow]Not everything is here:[/] {escape(result.missing)}.")
     print_crosscheck(result.judge, console, points=result.sample.tolist())
+
+
+def classifier(n_neighbors: int, vote: str) -> str:
+    """Name the classifier, and the vote where it makes a difference."""
+    return "1-nearest neighbour" if n_neighbors == 1 else f"{n_neighbors}-nearest neighbours, {vote} vote"
 
 
 def _exact_error(result: Certification, radius: float) -> tuple[str, ...]:
@@ -83,8 +89,31 @@ def _exact_error(result: Certification, radius: float) -> tuple[str, ...]:
 
 def _print_exact(result: Certification, exact: ExactRadii, console: Console) -> None:
     wide = console.width >= NARROW
-    more = ("runs into", "weights") if wide else ()
-    table = _table("point", "label", "lower", "upper", "status", "ratio", *more)
+    if len(result.sample):
+        console.print(_exact_table(result, exact, wide))
+        legend = (
+            f"By {exact.solver}: an interval closed to a relative {exact.tolerance:.1g} is exact; bounds are rounded "
+            "outward. ratio: certified / exact radius."
+        )
+        if wide and exact.n_neighbors == 1:
+            legend += (
+                " runs into: the training point (and its label) that the witness runs into. weights: how many positive "
+                "multipliers prove the lower bound."
+            )
+        elif wide:
+            legend += " nodes: of the branch and bound, that were evaluated."
+        console.print(legend + " More digits and columns are in the files.")
+    counts = collections.Counter(_words(status.name) for status in exact.status)
+    console.print(f"All {len(exact)}: {', '.join(f'{count} {name}' for name, count in counts.most_common())}.")
+    undecided = int((~result.known).sum())
+    if undecided:
+        reasons = "; ".join(dict.fromkeys(status.value for status in exact.status[~result.known]))
+        console.print(f"[yellow]{undecided} radii are known as intervals only: {reasons}.[/]")
+
+
+def _exact_table(result: Certification, exact: ExactRadii, wide: bool) -> Table:
+    more = ("runs into", "weights") if exact.n_neighbors == 1 else ("nodes",)
+    table = _table("point", "label", "lower", "upper", "status", "ratio", *(more if wide else ()))
     status = table.columns[4]
     status.justify, status.no_wrap, status.overflow = "left", False, "fold"
     digits = 7 if wide else 5
@@ -93,38 +122,32 @@ def _print_exact(result: Certification, exact: ExactRadii, console: Console) -> 
         if record["index"] not in shown:
             continue
         ratio, negative = record["certified_over_exact"], record["witness_negative"]
-        row = (
+        row = [
             str(record["index"]),
             str(record["label"]),
             _rounded(record["exact_lower"], down=True, digits=digits),
             _rounded(record["exact_upper"], down=False, digits=digits),
-            record["status"].lower(),
+            _words(record["status"]),
             "" if ratio is None else f"{ratio:.4f}",
-            "" if negative is None else f"{negative} ({record['witness_label']})",
-            str(record["positive_multipliers"] or ""),
-        )
+        ]
+        if exact.n_neighbors == 1:
+            into = "" if negative is None else f"{negative} ({record['witness_label']})"
+            row += [into, str(record["positive_multipliers"] or "")]
+        else:
+            row.append(str(record["solves"]))
         table.add_row(*map(escape, row[: len(table.columns)]))
-    console.print(table)
-    legend = (
-        f"By {exact.solver}: an interval closed to a relative {exact.tolerance:.1g} is exact; bounds are rounded "
-        "outward. ratio: certified / exact radius."
-    )
-    if wide:
-        legend += (
-            " runs into: the training point (and its label) that the witness runs into. weights: how many positive "
-            "multipliers prove the lower bound."
-        )
-    console.print(legend + " More digits and columns are in the files.")
-    undecided = int((~result.known).sum())
-    if undecided:
-        reasons = "; ".join(dict.fromkeys(status.value for status in exact.status[~result.known]))
-        console.print(f"[yellow]{undecided} radii are known as intervals only: {reasons}.[/]")
+    return table
+
+
+def _words(status: str) -> str:
+    return status.lower().replace("_", " ")
 
 
 def print_crosscheck(judge: CrossCheckReport, console: Console, *, points: Sequence[int] | None = None) -> None:
     """Print the judge's counts and what stands behind them; `points` are the queries' numbers in the test set."""
     norms = ", ".join(map(str, judge.norms))
-    _heading(console, f"Cross-check of {judge.n_queries} points: {norms}; {', '.join(judge.solvers)}")
+    vote = "" if judge.n_neighbors == 1 else f"{judge.vote.value} of {judge.n_neighbors}; "
+    _heading(console, f"Cross-check of {judge.n_queries} points: {vote}{norms}; {', '.join(judge.solvers)}")
     table = _table("checked", "violated", "inconclusive", "skipped")
     table.add_row(*(str(count) for count in (judge.checked, judge.violated, judge.inconclusive, judge.skipped)))
     console.print(table)
@@ -152,6 +175,7 @@ def print_crosscheck(judge: CrossCheckReport, console: Console, *, points: Seque
             console.print(
                 f"  {place(violation.query)}, {violation.norm}, box {violation.box}: {violation.below} "
                 f"{violation.lower:.17g} > {violation.above} {violation.upper:.17g}"
+                + (f" ({escape(violation.reason)})" if violation.reason else "")
             )
     else:
         verdict = "every lower bound is at most every witnessed upper bound" if judge.checked else "nothing was decided"
@@ -160,7 +184,7 @@ def print_crosscheck(judge: CrossCheckReport, console: Console, *, points: Seque
 
 def print_instance(instance: Instance, console: Console) -> None:
     """Print what a saved instance is, and what was seen with it."""
-    _heading(console, f"Instance: {instance.n_neighbors}-nearest neighbour, norm {instance.norm}")
+    _heading(console, f"Instance: {classifier(instance.n_neighbors, instance.vote)}, norm {instance.norm}")
     console.print(
         f"{len(instance.X)} training points, {instance.X.shape[1]} features, label {escape(repr(instance.label))}, "
         f"{'no box' if instance.box is None else 'a box'}. Seen: {instance.below} {instance.lower:.17g} > "

@@ -1,0 +1,298 @@
+"""Exact k-NN radii in ℓ2, one query at a time: an attack, the points that matter within it, branch and bound."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.emptiness import prove_empty
+from convexrml.grouped import GroupedSites
+from convexrml.kernels import branch_and_bound as kernel
+from convexrml.kernels import incumbent, local, scores
+from convexrml.kernels.branching import desk_for
+from convexrml.kernels.pruning import farthest_in_box
+from convexrml.kernels.tree import EMPTY_LEAF, FOUND, HEAP_SIZE, N_EVALUATED, N_NODES, Tree
+from convexrml.metric import MahalanobisMetric
+from convexrml.norms import Box, Norm
+from convexrml.queries import Query
+from convexrml.results import RadiusStatus
+from convexrml.search_tree import grown, planted
+from convexrml.visits import ROUNDING_WIDTH, status_of
+from convexrml.votes import Vote, same_vote
+from convexrml.witness import witnessed_norm
+
+RAYS = 8
+EXCHANGES = 20
+_L2 = Norm(2.0)
+_BEYOND = 1 + 1e-9
+_SLICE = 64  # nodes between two looks at the clock
+_FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
+_STRETCHES = (1.0, 10.0, 1000.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Where a search ends without an answer: seconds, nodes and bytes per query; infinite where there is no limit."""
+
+    seconds: float = math.inf
+    nodes: float = math.inf
+    memory: float = math.inf
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Finding:
+    """What is known of one query's radius.
+
+    Attributes
+    ----------
+    lower, upper : float
+        The lower end is 0 where memory did not even suffice for the closed form.
+    step : (d,) array
+        To the witness of `upper`; NaN where there is none.
+    status : RadiusStatus
+    nodes : int
+        Nodes evaluated.
+    """
+
+    lower: float
+    upper: float
+    step: NDArray[np.float64]
+    status: RadiusStatus
+    nodes: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Witness:
+    """A point at which the vote is lost: its norm, the step to it, and how far rounding may move the boundary there."""
+
+    upper: float
+    step: NDArray[np.float64]
+    blur: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Bounds:
+    """What one branch and bound found: a lower bound, the nearest witness, the limit that ended it if one did."""
+
+    lower: float
+    witness: Witness | None
+    limit: RadiusStatus | None
+    nodes: int
+
+
+class KNearestSearch:
+    """The searches of one classifier under one vote, for queries in any number.
+
+    Parameters
+    ----------
+    data : GroupedSites
+    metric : MahalanobisMetric
+    n_neighbors : int
+    vote : Vote
+    box : Box or None
+    """
+
+    def __init__(
+        self, data: GroupedSites, metric: MahalanobisMetric, n_neighbors: int, vote: Vote, box: Box | None
+    ) -> None:
+        self.data, self.metric, self.k, self.box = data, metric, n_neighbors, box
+        self.n_classes = len(data.class_start) - 1
+        self.labels = np.repeat(np.arange(self.n_classes), np.diff(data.class_start))
+        self.majority = vote is Vote.MAJORITY or same_vote(n_neighbors, self.n_classes)
+        N, d = data.sites.shape
+        self.space = incumbent.space_for(N, d, n_neighbors, self.n_classes)
+
+    def rule(self, label: int) -> incumbent.Rule:
+        """What it takes to lose the vote of a label."""
+        return incumbent.Rule(label, self.k, self.n_classes, self.majority)
+
+    def is_lost(self, q: Query) -> bool:
+        """Whether the query's label loses the vote as it stands."""
+        return bool(incumbent.lost(self.rule(q.label), q.row, self.labels, self.space)[0])
+
+    def targets(self, label: int) -> NDArray[np.int64]:
+        """The targets (class, count) that the training set can meet, a row each, as `kernels.cells` reads them."""
+        sizes = np.diff(self.data.class_start)
+        negatives, found = int(sizes.sum() - sizes[label]), []
+        half = self.k // 2
+        wanted = [(-1, half)]
+        if not self.majority:
+            wanted = [(c, a) for c in range(self.n_classes) if c != label for a in range(1, half + 1) if sizes[c] >= a]
+        for c, a in wanted:
+            if negatives >= self.k - a:
+                target = np.zeros(7, dtype=np.int64)
+                incumbent.write_target(target, self.k, c, a)
+                found.append(target)
+        return np.array(found, dtype=np.int64).reshape(-1, 7)
+
+    def attack(self, q: Query, n_rays: int = RAYS, n_exchanges: int = EXCHANGES) -> Witness | None:
+        """The nearest witness found; None if there is none."""
+        if self.is_lost(q):
+            return Witness(0.0, np.zeros(len(q.z)), 0.0)
+        data, rule = self.data, self.rule(q.label)
+        best, target = np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
+        index, n_negatives = incumbent.pool(q.row, data.class_start[q.label], data.class_start[q.label + 1])
+        near = self._gathered(q, index, n_negatives, 0.0)
+        first = incumbent.attacked(
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, 0, math.inf, best, target, self.space
+        )  # fmt: skip
+        if math.isfinite(first):
+            first = incumbent.first_point(
+                data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best, self.space
+            )  # fmt: skip
+        if not math.isfinite(first):
+            best = self._any_point(q)
+            first = float(np.linalg.norm(best))
+        if math.isnan(first):
+            return None
+        radius = first * (1 + 1e-6)
+        near = self._local(q, radius, radius)
+        incumbent.attacked(
+            near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
+        )  # fmt: skip
+        return self._witness(q, near, target, best, radius)
+
+    def search(self, q: Query, limits: Limits) -> Finding:
+        """Exact radius of a query, or an interval where a limit is met."""
+        started, none = time.perf_counter(), np.full(len(q.z), np.nan)
+        if self.is_lost(q):
+            return Finding(0.0, 0.0, np.zeros(len(q.z)), RadiusStatus.MISCLASSIFIED)
+        targets = self.targets(q.label)
+        within = math.inf if self.box is None else float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z))
+        if len(targets) == 0 or within == 0:
+            return Finding(math.inf, math.inf, none, RadiusStatus.UNREACHABLE)
+        witness = self.attack(q)
+        found = self._branch_and_bound(q, targets, witness, within, limits, started)
+        if witness is None and found.witness is not None:  # once more, now that the search has an end
+            witness = found.witness
+            rest = dataclasses.replace(limits, nodes=limits.nodes - found.nodes)
+            again = self._branch_and_bound(q, targets, witness, within, rest, started)
+            found = dataclasses.replace(again, lower=max(again.lower, found.lower), nodes=found.nodes + again.nodes)
+        if found.witness is None:
+            status = found.limit or status_of(found.lower, math.inf, ROUNDING_WIDTH, 0.0)
+            return Finding(found.lower, math.inf, none, status, found.nodes)
+        upper, step = found.witness.upper, found.witness.step
+        lower = min(found.lower, upper)
+        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
+        return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
+
+    def _branch_and_bound(
+        self,
+        q: Query,
+        targets: NDArray[np.int64],
+        witness: Witness | None,
+        within: float,
+        limits: Limits,
+        started: float,
+    ) -> _Bounds:
+        """Search below a witness (None: everywhere, until there is one)."""
+        radius = within if witness is None else min(within, witness.upper * _BEYOND)
+        far = radius
+        if math.isinf(radius):
+            far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
+        near = self._local(q, radius, far)
+        if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
+            return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
+        apart = local.separations(near)
+        tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
+        desk = desk_for(len(near.halves), len(q.z), self.k)
+        limit, outcome = _limit_met(limits, tree, started), kernel.MORE
+        while limit is None and outcome != kernel.PROVED:
+            budget = min(_SLICE, limits.nodes - tree.counts[N_EVALUATED])
+            outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
+            if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
+                other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
+                if other is not None and (witness is None or other.upper < witness.upper):
+                    witness, radius = other, min(radius, other.upper * _BEYOND)
+            if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
+                limit = RadiusStatus.MEMORY_LIMIT
+            elif outcome == kernel.FULL:
+                tree = grown(tree)
+            if outcome != kernel.PROVED:
+                limit = limit or _limit_met(limits, tree, started)
+        lower = float(tree.floor[0])
+        if tree.counts[HEAP_SIZE] > 0:
+            lower = min(lower, float(tree.heap_key[0]))
+        if math.isfinite(tree.floor[1]) and not self._leaves_are_empty(tree, near, q):
+            lower = min(lower, float(tree.floor[1]))
+        if witness is None and outcome == kernel.PROVED and lower >= within:
+            lower = math.inf  # nothing in the box is farther
+        elif math.isfinite(lower):
+            lower = min(lower, far)
+        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]))
+
+    def _local(self, q: Query, radius: float, far: float) -> local.Local:
+        """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
+        data, rules = self.data, self.data.rounding.rules
+        start, stop = self.data.class_start[q.label], self.data.class_start[q.label + 1]
+        z_length = float(np.linalg.norm(q.centred))
+        reach = z_length + far
+        index, n_negatives = local.matter(
+            data.sites, data.rounding.lengths, q.row, q.squared, q.offset, start, stop, radius, (self.k + 1) // 2,
+            rules, z_length, reach, not self.majority,
+        )  # fmt: skip
+        return self._gathered(q, index, n_negatives, far)
+
+    def _gathered(self, q: Query, rows: NDArray[np.int64], n_negatives: int, far: float) -> local.Local:
+        data = self.data
+        z_length = float(np.linalg.norm(q.centred))
+        return local.gathered(
+            rows, n_negatives, data.sites, data.rounding.lengths, self.labels, q.row, q.squared, q.offset, q.image,
+            q.box_lower - q.z, q.box_upper - q.z, self.box is not None, data.rounding.rules, z_length, z_length + far,
+        )  # fmt: skip
+
+    def _witness(
+        self, q: Query, near: local.Local, target: NDArray[np.int64], at: NDArray[np.float64], radius: float
+    ) -> Witness | None:
+        """A witness in the target's cell at the point `at`, a step from the query."""
+        step = np.empty(len(q.z))
+        blur = incumbent.witnessed(
+            near, self.data.offsets, q.z, self.data.shift, q.box_lower, q.box_upper, self.rule(q.label), target,
+            at, radius, self.space, step, np.empty(len(q.z)),
+        )  # fmt: skip
+        return Witness(witnessed_norm(q.z, step, _L2), step, float(blur)) if blur >= 0 else None
+
+    def _any_point(self, q: Query) -> NDArray[np.float64]:
+        """The step to some point at which the vote is lost, where short rays met none; NaN if none was found.
+
+        Tried are all negatives, and points beyond them.
+        """
+        negatives = self.data.points[self.labels != q.label]
+        for stretch in _STRETCHES:
+            ends = np.clip(q.z + stretch * (negatives - q.z), q.box_lower, q.box_upper)
+            for block in np.array_split(ends, max(1, len(ends) * len(self.labels) // 2**22)):
+                rows = scores.scores_on_one_thread(self.data.sites, self.data.offsets, block - self.data.shift)
+                own, other = scores.least_votes(
+                    rows, self.labels, np.full(len(block), q.label), self.n_classes, self.k
+                )  # fmt: skip
+                found = own <= self.k // 2 if self.majority else own <= other
+                if found.any():
+                    steps = block[found] - q.z
+                    nearest: NDArray[np.float64] = steps[np.argmin(np.linalg.norm(steps, axis=1))]
+                    return nearest
+        return np.full(len(q.z), np.nan)
+
+    def _leaves_are_empty(self, tree: Tree, near: local.Local, q: Query) -> bool:
+        """Whether rational arithmetic confirms every node that the active-set method found to be empty."""
+        n, d = near.sites.shape
+        for node in np.flatnonzero(tree.state[: tree.counts[N_NODES]] == EMPTY_LEAF):
+            start, size = tree.active[node]
+            rows = tree.arena_index[start : start + size]
+            pairs = [(int(near.rows[row // n]), int(near.rows[row % n])) for row in rows if row >= 0]
+            sides = []
+            for feature in (-1 - row for row in rows if row < 0):
+                upper, f = feature < d, feature % d
+                sides.append((int(f), 1.0 if upper else -1.0, float((q.box_upper if upper else q.box_lower)[f])))
+            if not prove_empty(self.metric, self.data.points, q.z, pairs, sides):
+                return False
+        return True
+
+
+def _limit_met(limits: Limits, tree: Tree, started: float) -> RadiusStatus | None:
+    if tree.counts[N_EVALUATED] >= limits.nodes:
+        return RadiusStatus.NODE_LIMIT
+    return RadiusStatus.TIME_LIMIT if time.perf_counter() - started >= limits.seconds else None

@@ -1,0 +1,195 @@
+"""The training points that can matter within a ball around one query, copied side by side: negatives first.
+
+Their half scores ``φ_t(w) = h_t − ⟨u_t, w⟩`` order them around ``z + w`` as the classifier does.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from convexrml.kernels.rounding import STRETCH, gap_rounding, widened
+from convexrml.kernels.triplets import pair_bound
+from convexrml.kernels.vectors import distance, dot
+
+
+class Local(NamedTuple):
+    """The part of a training set that matters within ``‖w‖₂ ≤ radius`` of one query.
+
+    Attributes
+    ----------
+    rows : (n,) integer array
+        Row in the training set of each point here; the first `n_negatives` are negatives.
+    sites, halves, spreads, lengths, classes : (n, d) and (n,) arrays
+        ``u_t``, ``h_t = score_t(z) / 2``, a bound on ``‖u_t − Mz‖₂``, ``‖x_t − m‖₂``, labels.
+    n_negatives : int
+    image : (d,) array
+        ``M (z − m)``.
+    room_lower, room_upper : (d,) arrays
+        The box around w (infinite where there is none).
+    boxed : bool
+    rules : (6,) array
+        See `convexrml.kernels.rounding`.
+    z_length, reach : float
+        ``‖z − m‖₂``, and a bound on ``‖z + w − m‖₂`` within the ball.
+    """
+
+    rows: NDArray[np.int64]
+    sites: NDArray[np.float64]
+    halves: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    n_negatives: int
+    image: NDArray[np.float64]
+    room_lower: NDArray[np.float64]
+    room_upper: NDArray[np.float64]
+    boxed: bool
+    rules: NDArray[np.float64]
+    z_length: float
+    reach: float
+
+
+@njit(cache=True, nogil=True)
+def smallest(values, start, stop, count, places):
+    """Write the places of the `count` least of ``values[start:stop]`` into `places`, in order; how many there are."""
+    found = 0
+    for t in range(start, stop):
+        if found == count and values[t] >= values[places[count - 1]]:
+            continue
+        if found < count:
+            found += 1
+        c = found - 1
+        while c > 0 and values[places[c - 1]] > values[t]:
+            places[c] = places[c - 1]
+            c -= 1
+        places[c] = t
+    return found
+
+
+@njit(cache=True, nogil=True)
+def matter(
+    sites, lengths, row, squared, offset, start, stop, radius, s, rules, z_length, reach, with_bystanders
+):  # fmt: skip
+    """Rows of the training set that can matter within the ball, negatives first, and how many those are.
+
+    The query's label holds the rows ``start:stop``.  A negative matters if fewer than s of its triplet bounds with the
+    s nearest positives reach the radius; a positive, or with `with_bystanders` another negative, if it can be no
+    farther than such a negative somewhere in the ball, ``h_i − spread_i radius ≤ max_j (h_j + spread_j radius)``.
+    """
+    N = row.shape[0]
+    near = np.empty(s, dtype=np.int64)
+    n_near = smallest(row, start, stop, s, near)
+    farthest, longest = 0.0, lengths.max()
+    for c in range(n_near):
+        farthest = max(farthest, squared[near[c]] + offset)
+    off = np.sqrt(max(farthest, 0.0)) + widened(rules, longest, longest, 0.0)
+    index = np.empty(N, dtype=np.int64)
+    n_negatives, highest = 0, -np.inf
+    loss = gap_rounding(rules, longest, longest, z_length, reach)
+    bounded = n_near == s and radius < np.inf
+    base = row[near[s - 1]] + loss if bounded else 0.0
+    for j in range(N):
+        if start <= j < stop:
+            continue
+        spread = squared[j] + offset
+        if bounded:
+            rest = (row[j] - base) / (2.0 * radius * rules[STRETCH]) - off
+            if rest > 0.0 and rest * rest >= spread:
+                continue
+            c = 0
+            while c < s and pair_bound(sites, lengths, row, near[c], j, 2.0, rules, z_length, 0.0) >= radius:
+                c += 1
+            if c == s:
+                continue
+        index[n_negatives] = j
+        n_negatives += 1
+        highest = max(highest, 0.5 * row[j] + np.sqrt(max(spread, 0.0)) * radius)
+    n = n_negatives
+    if n_negatives == 0:
+        return index[:0].copy(), 0
+    highest += loss
+    if with_bystanders and bounded:
+        before = 0
+        for j in range(N):
+            if start <= j < stop:
+                continue
+            if before < n_negatives and index[before] == j:
+                before += 1
+            elif 0.5 * row[j] - np.sqrt(max(squared[j] + offset, 0.0)) * radius <= highest:
+                index[n] = j
+                n += 1
+    n_negatives = n
+    for i in range(start, stop):
+        if radius == np.inf or 0.5 * row[i] - np.sqrt(max(squared[i] + offset, 0.0)) * radius <= highest:
+            index[n] = i
+            n += 1
+    return index[:n].copy(), n_negatives
+
+
+@njit(cache=True, nogil=True)
+def gathered(
+    index, n_negatives, sites, lengths, labels, row, squared, offset, image, room_lower, room_upper, boxed, rules,
+    z_length, reach,
+):  # fmt: skip
+    """Copy the listed rows of a training set side by side."""
+    n, d = index.shape[0], sites.shape[1]
+    own, halves, spreads = np.empty((n, d)), np.empty(n), np.empty(n)
+    its_lengths, classes = np.empty(n), np.empty(n, dtype=np.int64)
+    for c in range(n):
+        t = index[c]
+        own[c] = sites[t]
+        halves[c], spreads[c] = 0.5 * row[t], np.sqrt(max(squared[t] + offset, 0.0))
+        its_lengths[c], classes[c] = lengths[t], labels[t]
+    return Local(
+        index, own, halves, spreads, its_lengths, classes, n_negatives, image, room_lower, room_upper, boxed, rules,
+        z_length, reach,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def half_scores(local, w, phi):
+    """Write ``φ_t(w)`` of all local points into `phi`."""
+    for t in range(phi.shape[0]):
+        phi[t] = local.halves[t] - dot(local.sites[t], w)
+
+
+@njit(cache=True, nogil=True)
+def separations(local):
+    """``‖u_i − u_j‖₂``, carried above the true one, of negatives j and positives i: ``(n_negatives, n_positives)``."""
+    n, m = local.halves.shape[0], local.n_negatives
+    result = np.empty((m, n - m))
+    for j in range(m):
+        for i in range(m, n):
+            apart = distance(local.sites[i], local.sites[j], 2.0)
+            result[j, i - m] = widened(local.rules, local.lengths[i], local.lengths[j], apart)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def largest_bounds(local, apart, count):
+    """The `count` largest triplet bounds of each negative with the positives, rounding subtracted, largest first.
+
+    The last is the least perturbation after which the negative can be no farther than all but ``count − 1`` positives.
+    0 where there are fewer positives.  The same numbers as those behind `triplets.certified_radii`.
+    """
+    n, m = local.halves.shape[0], local.n_negatives
+    result = np.zeros((m, count))
+    for j in range(m):
+        for i in range(m, n):
+            gap = 2.0 * (local.halves[j] - local.halves[i])
+            if gap <= 0.0 or gap <= 2.0 * apart[j, i - m] * result[j, count - 1]:
+                continue
+            gap -= gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, 0.0)
+            if gap <= 0.0:
+                continue
+            bound = gap / (2.0 * apart[j, i - m]) if apart[j, i - m] > 0.0 else np.inf
+            if bound <= result[j, count - 1]:
+                continue
+            place = count - 1
+            while place > 0 and result[j, place - 1] < bound:
+                result[j, place] = result[j, place - 1]
+                place -= 1
+            result[j, place] = bound
+    return result

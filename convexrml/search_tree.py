@@ -1,0 +1,99 @@
+"""The tree of a branch and bound: planted with one root for each target, and given more room as it grows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.kernels.local import Local
+from convexrml.kernels.tree import (
+    ARENA_SIZE,
+    CANDIDATES_SIZE,
+    CANDIDATES_START,
+    CLASS,
+    EXCUSES,
+    FRESH,
+    MEMBERS,
+    N_NODES,
+    ROOT,
+    SECONDS,
+    Tree,
+    push,
+)  # fmt: skip
+
+_NODES_AT_FIRST = 2048
+_ARENA_AT_FIRST = 2**15
+
+
+def planted(near: Local, targets: NDArray[np.int64], bounds: NDArray[np.float64], radius: float) -> Tree:
+    """A tree with one root for each target that can be met within a radius.
+
+    Parameters
+    ----------
+    near : Local
+    targets : (n_targets, 7) integer array
+        As `kernels.cells` reads them; where their candidates are is written into the last two columns.
+    bounds : (n_negatives, s) array
+        The s largest triplet bounds of each negative with the positives, largest first: with a positives excused, the
+        negative can be no farther than the others only beyond the ``a + 1``-st.
+    radius : float
+        The search is for points nearer than this.
+    """
+    lists: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    size, roots = 0, []
+    for target in targets:
+        values = bounds[:, target[EXCUSES]]
+        everyone = np.flatnonzero(values < radius)
+        everyone = everyone[np.argsort(values[everyone], kind="stable")]
+        target[CANDIDATES_START], target[CANDIDATES_SIZE] = size, len(everyone)
+        lists.append((everyone, values[everyone]))
+        size += len(everyone)
+    for row, target in enumerate(targets):
+        everyone, values = lists[row]
+        start, count = int(target[CANDIDATES_START]), len(everyone)
+        if count < target[MEMBERS]:
+            continue
+        key = values[target[MEMBERS] - 1]
+        if target[SECONDS] > 0:
+            own = near.classes[everyone] == target[CLASS]
+            lists.append((everyone[own], values[own]))
+            start, count = size, int(own.sum())
+            size += count
+            if count < target[SECONDS]:
+                continue
+            key = max(key, values[own][target[SECONDS] - 1])
+        roots.append((row, start, count, key))
+    tree = _empty(max(_NODES_AT_FIRST, 2 * len(roots)), max(_ARENA_AT_FIRST, 4 * size))
+    tree.arena_index[:size] = np.concatenate([index for index, _ in lists])
+    tree.arena_value[:size] = np.concatenate([value for _, value in lists])
+    tree.counts[ARENA_SIZE] = size
+    tree.floor[0] = radius
+    for node, (row, start, count, key) in enumerate(roots):
+        tree.key[node], tree.parent[node], tree.what[node], tree.operand[node] = key, -1, ROOT, -1
+        tree.state[node], tree.target[node] = FRESH, row
+        tree.candidates[node], tree.active[node] = (start, count), (0, 0)
+        tree.counts[N_NODES] += 1
+        push(tree, node)
+    return tree
+
+
+def grown(tree: Tree) -> Tree:
+    """The same tree with twice the room."""
+    larger = _empty(2 * len(tree.key), 2 * len(tree.arena_index))
+    for name in Tree._fields:
+        old = getattr(tree, name)
+        getattr(larger, name)[: len(old)] = old
+    return larger
+
+
+def _empty(nodes: int, arena: int) -> Tree:
+    def indices(*shape: int) -> NDArray[np.int64]:
+        return np.empty(shape, dtype=np.int64)
+
+    return Tree(
+        key=np.empty(nodes), parent=indices(nodes), operand=indices(nodes), what=np.empty(nodes, dtype=np.int8),
+        state=np.empty(nodes, dtype=np.int8), target=indices(nodes), candidates=indices(nodes, 2),
+        generator=indices(nodes, 2), active=indices(nodes, 2), emitted=indices(nodes), heap_key=np.empty(nodes),
+        heap_node=indices(nodes), arena_index=indices(arena), arena_value=np.empty(arena),
+        counts=np.zeros(5, dtype=np.int64), floor=np.full(2, np.inf),
+    )  # fmt: skip
