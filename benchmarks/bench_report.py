@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from bench_anytime import Trace
 from bench_growth import MEASURED, Growth, exponents, median
+from bench_k_nearest import NearestResult
 from bench_roads import BRUTE, SEARCH, SetResult
 from bench_timing import Timing
 from rich.console import Console
 from rich.table import Table
 
+_OPEN_HEAD = ["set", "metric", "vote", "k", "point", "ms", "nodes", "interval", "relative width", "status"]
 _LARGE = 10_000  # exponents are also fitted from here on, where fixed costs have become small
 
 
@@ -28,6 +32,8 @@ class Report:
     workers: dict[int, Timing] = dataclasses.field(default_factory=dict)
     workers_on: str = ""
     start: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    nearest: list[NearestResult] = dataclasses.field(default_factory=list)
+    traces: list[Trace] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -45,6 +51,8 @@ class Report:
             "exponents": exponents(self.growth) if self.growth else {},
             "workers": {"on": self.workers_on, **{str(n): timing.as_dict() for n, timing in self.workers.items()}},
             "start_seconds": self.start,
+            "k_nearest": [result.as_dict() for result in self.nearest],
+            "anytime": [trace.as_dict() for trace in self.traces],
             "notes": self.notes,
         }
 
@@ -59,6 +67,10 @@ class Report:
             tables.append(_workers_table(self.workers, self.workers_on))
         if self.start:
             tables.append(_start_table(self.start))
+        if self.nearest:
+            tables.append(_nearest_table(self.nearest))
+            if left_open := _open_rows(self.nearest):
+                tables.append(("k-NN: points whose interval was left open", _OPEN_HEAD, left_open))
         return tables
 
 
@@ -164,6 +176,41 @@ def _workers_table(workers: dict[int, Timing], on: str) -> tuple[str, list[str],
 def _start_table(start: dict[str, list[float]]) -> tuple[str, list[str], list[list[str]]]:
     rows = [[name, f"{median(v):.2f} s", f"{min(v):.2f}–{max(v):.2f} s"] for name, v in start.items()]
     return "Start-up, fresh processes, compiled kernels cached", ["", "median", "range"], rows
+
+
+def _nearest_table(results: Sequence[NearestResult]) -> tuple[str, list[str], list[list[str]]]:
+    rows = []
+    for result in results:
+        times = np.percentile(result.exact_ms, [50, 95, 100])
+        rows.append([
+            f"{result.name} ({result.shape})", result.metric, result.vote, str(result.k),
+            f"{100 * result.proven.mean():.3g} %", *(number(value) for value in times),
+            f"{result.mean_radius:.3g}", f"{result.bound_ratio:.3f}", f"{result.attack_ratio:.3f}",
+            f"{result.attack_time_ratio:.2f}", f"{np.median(result.nodes):.0f}", str(result.nodes.max()),
+        ])  # fmt: skip
+    head = [
+        "set", "metric", "vote", "k", "proven", "median ms", "95 % ms", "worst ms", "mean radius", "certified / exact",
+        "attack / exact", "attack time / exact time", "median nodes", "most nodes",
+    ]  # fmt: skip
+    points = len(results[0].nodes)
+    title = (
+        f"Exact k-NN radii in norm 2, {points} points each, every search timed by itself; "
+        "means are over the points with a proven, positive radius"
+    )
+    return title, head, rows
+
+
+def _open_rows(results: Sequence[NearestResult]) -> list[list[str]]:
+    rows = []
+    for result in results:
+        for at in np.flatnonzero(~result.proven):
+            lower, upper = result.lower[at], result.upper[at]
+            rows.append([
+                result.name, result.metric, result.vote, str(result.k), str(at), number(result.exact_ms[at]),
+                str(result.nodes[at]), f"{lower:.6g} to {upper:.6g}", f"{(upper - lower) / upper:.2g}",
+                result.status[at],
+            ])  # fmt: skip
+    return rows
 
 
 def show(report: Report, console: Console) -> None:

@@ -29,6 +29,7 @@ Examples:
   convexrml certify
   convexrml certify --data train.csv --test test.csv --norm inf --box 0,1 --clip
   convexrml certify --data usps.bz2 --test usps.t.bz2 --limit 200 --check 5
+  convexrml certify -k 5 --vote majority --time-limit 10 --solvers search
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
   convexrml crosscheck --replay convexrml-out/violations/point3-norm2-box0.npz
   convexrml certify --certificates certs && convexrml check certs

@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml import profiles
-from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
 from convexrml.errors import SolverFailedError
 from convexrml.formulations.k_nearest_perturbation import KNearestPerturbation
-from convexrml.formulations.known_radius import farthest_corner
+from convexrml.formulations.known_radius import attacked, farthest_corner
 from convexrml.formulations.solution import ClaimedSolution
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus
-from convexrml.solve import ClaimedStatus
+from convexrml.solve import ClaimedStatus, require_capable
 from convexrml.visits import ROUNDING_WIDTH, status_of
 from convexrml.votes import Vote
 from convexrml.witness import first_mislabelled, witnessed_norm
@@ -29,7 +28,6 @@ _ROOM = 1 + 1e-6  # a ball a little larger than the incumbent's, so that rows wi
 _WORTHWHILE = 0.999  # the incumbent's descent goes on while it saves this much
 _DESCENTS = 5
 _DESCENT_MARGIN = 1e-6
-_TARGETS = 8
 _MARGINS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)  # in the program's units, in which the radius is near 1
 _HALVINGS = 50
 _REACHES = (1.0, 10.0, 100.0)  # of the distance to the farthest training point, where no witness is known
@@ -61,6 +59,7 @@ def exact_radius_by_integer_program(
     """
     profile = profiles.get_profile(solver)
     profiles.require_installed(profile)
+    require_capable(profile, "MIQP" if norm.order == 2 else "MILP")
     tolerance = profile.at(accuracy).tolerance
     options = {} if time_limit is None else profile.time_limit(time_limit)
     certified = certified_radius(model, Z, model.classes_[y], norm=norm).lower
@@ -96,6 +95,7 @@ class _Answer:
 
     z: NDArray[np.float64]
     lower: float
+    proved: float
     perturbation: NDArray[np.float64]
     upper: float = math.inf
     status: RadiusStatus = RadiusStatus.INTERVAL
@@ -131,17 +131,15 @@ class _Road:
 
     def answer(self, z: NDArray[np.float64], label: int, certified: float) -> _Answer:
         """What the attack, the certified radius and the program make of one query."""
-        answer = _Answer(z, certified, np.full(len(z), np.nan))
+        answer = _Answer(z, certified, certified, np.full(len(z), np.nan))
         name = self.model.classes_[[label]]
         if not can_lose(self.model, label, self.vote):
             return answer.settle(RadiusStatus.UNREACHABLE, math.inf)
         if self.model.mislabels(z[None], name, vote=self.vote)[0]:
             answer.perturbation, answer.upper = np.zeros(len(z)), 0.0
             return answer.settle(RadiusStatus.MISCLASSIFIED, 0.0)
-        for targets in (_TARGETS, len(self.model.labels_)):
-            if math.isinf(answer.upper):
-                found = attack_radius(self.model, z[None], name, norm=self.norm, box=self.box, n_targets=targets)
-                answer.improve(None if math.isinf(found.upper[0]) else found.perturbation[0], self.norm)
+        found = attacked(self.model, z, label, self.norm, self.box, self.vote)
+        answer.improve(found.perturbation[0] if math.isfinite(found.upper[0]) else None, self.norm)
         if status_of(certified, answer.upper, ROUNDING_WIDTH, 0.0) is RadiusStatus.EXACT:
             return answer.settle(RadiusStatus.EXACT, certified)
         corner = farthest_corner(z, self.norm, self.box)
@@ -150,9 +148,7 @@ class _Road:
             self._look_within(answer, name[0], radius, everywhere=radius == corner)
         else:
             far = float(self.norm.of(self.model.training_points_ - z).max())
-            for times in _REACHES:
-                if self._look_within(answer, name[0], times * far, everywhere=False):
-                    break
+            any(self._look_within(answer, name[0], times * far, everywhere=False) for times in _REACHES)
         return answer
 
     def _look_within(self, answer: _Answer, name: object, radius: float, everywhere: bool) -> bool:
@@ -164,7 +160,7 @@ class _Road:
             if everywhere:
                 answer.settle(RadiusStatus.UNREACHABLE, math.inf)
             else:
-                answer.lower = max(answer.lower, program.radius)
+                answer.lower = answer.proved = max(answer.proved, program.radius)
                 answer.notes.append(f"too few training points can matter up to {program.radius:.6g}")
             return False
         started = time.perf_counter()
@@ -184,6 +180,12 @@ class _Road:
         if math.isfinite(solution.value):
             self._find_witness(answer, program, solution, name)
         self._judge(answer, program, solution)
+        if answer.upper < program.radius / 2:  # a program in the units of its own radius is the more accurate one
+            known = answer.status, answer.lower
+            answer.settle(RadiusStatus.INTERVAL, answer.proved)
+            self._look_within(answer, name, answer.upper * _ROOM, everywhere=False)
+            if not answer.status.closed:
+                answer.settle(*known)
         return True
 
     def _posed(self, answer: _Answer, name: object, radius: float) -> KNearestPerturbation:
@@ -264,9 +266,8 @@ class _Road:
             return
         length = max(answer.upper, program.length / 2)  # in which the solver's tolerances count
         if math.isfinite(length) and abs(answer.upper - solution.claimed) <= (self.tolerance + ROUNDING_WIDTH) * length:
-            proved = answer.lower
             answer.settle(
-                RadiusStatus.CLAIMED, max(proved, min(solution.claimed, answer.upper) - self.tolerance * length)
+                RadiusStatus.CLAIMED, max(answer.proved, min(solution.claimed, answer.upper) - self.tolerance * length)
             )
         else:
             answer.notes.append(

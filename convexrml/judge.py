@@ -175,15 +175,15 @@ def crosscheck(
             certified = roads.certified(model, points, labels, norm=norm).lower
             for at, box in enumerate(all_boxes):
                 docket = Docket(norm, at, comparisons)
-                attack = roads.attack(model, points, labels, norm=norm, box=box, **_the_vote(model, lost))
+                attack = roads.attack(model, points, labels, norm=norm, box=box, vote=lost)
                 docket.witnesses(model, points, labels, box, lost, "attack", attack)
                 docket.bound_against_witness("certified", certified, "attack", attack.upper)
                 exacts: dict[str, ExactRadii] = {}
                 for name in names:
                     try:
                         exacts[name] = solved[norm.name, at, name] = roads.exact(
-                            model, points, labels, norm=norm, box=box, progress=progress,
-                            **_the_vote(model, lost), **limits.of(name),
+                            model, points, labels, norm=norm, box=box, vote=lost, progress=progress,
+                            **limits.of(name),
                         )  # fmt: skip
                     except (UnsupportedError, SolverCapabilityError, SolverMissingError) as error:
                         if isinstance(error, SolverMissingError) and (solvers is not None or model.n_neighbors == 1):
@@ -203,10 +203,6 @@ def crosscheck(
     return report()
 
 
-def _the_vote(model: NearestNeighbors, vote: Vote) -> dict[str, Any]:
-    return {} if model.n_neighbors == 1 else {"vote": vote}
-
-
 @dataclasses.dataclass(frozen=True)
 class _Limits:
     """What the exact roads may spend."""
@@ -218,7 +214,9 @@ class _Limits:
     def of(self, name: str) -> dict[str, Any]:
         """The keywords by which the road of this name is called."""
         by_search = name == SEARCH
-        given: dict[str, Any] = {} if self.time_limit is None else {"time_limit": self.time_limit}
-        if by_search and self.node_limit is not None:
-            given["node_limit"] = self.node_limit
-        return given | {"solver": None if by_search else name, "accuracy": None if by_search else self.accuracy}
+        return {
+            "solver": None if by_search else name,
+            "accuracy": None if by_search else self.accuracy,
+            "time_limit": self.time_limit,
+            "node_limit": self.node_limit if by_search else None,
+        }

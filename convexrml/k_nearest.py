@@ -31,6 +31,7 @@ _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
+_MANY_RAYS = 64
 _STRETCHES = (1.0, 10.0, 1000.0)
 
 
@@ -137,13 +138,18 @@ class KNearestSearch:
         best, target = np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
         index, n_negatives = incumbent.pool(q.row, data.class_start[q.label], data.class_start[q.label + 1])
         near = self._gathered(q, index, n_negatives, 0.0)
-        first = incumbent.attacked(
-            near, data.points, q.z, q.box_lower, q.box_upper, rule, n_rays, 0, math.inf, best, target, self.space
-        )  # fmt: skip
-        if math.isfinite(first):
-            first = incumbent.first_point(
-                data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best, self.space
+        first = math.inf
+        for rays in (n_rays, _MANY_RAYS):
+            first = incumbent.attacked(
+                near, data.points, q.z, q.box_lower, q.box_upper, rule, rays, 0, math.inf, best, target, self.space
             )  # fmt: skip
+            if math.isfinite(first):
+                first = incumbent.first_point(
+                    data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best,
+                    self.space,
+                )  # fmt: skip
+            if math.isfinite(first):
+                break
         if not math.isfinite(first):
             best = self._any_point(q)
             first = float(np.linalg.norm(best))
@@ -177,7 +183,8 @@ class KNearestSearch:
             return Finding(found.lower, math.inf, none, status, found.nodes)
         upper, step = found.witness.upper, found.witness.step
         lower = min(found.lower, upper)
-        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
+        blur = found.witness.blur if lower <= found.witness.blur else 0.0
+        status = status_of(lower, upper, ROUNDING_WIDTH, blur)
         return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
 
     def _branch_and_bound(
@@ -195,6 +202,8 @@ class KNearestSearch:
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
         near = self._local(q, radius, far)
+        if near.n_negatives == 0:
+            return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
             return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near)
@@ -219,7 +228,7 @@ class KNearestSearch:
             lower = min(lower, float(tree.heap_key[0]))
         if math.isfinite(tree.floor[1]) and not self._leaves_are_empty(tree, near, q):
             lower = min(lower, float(tree.floor[1]))
-        if witness is None and outcome == kernel.PROVED and lower >= within:
+        if witness is None and lower >= within:
             lower = math.inf  # nothing in the box is farther
         elif math.isfinite(lower):
             lower = min(lower, far)

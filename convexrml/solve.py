@@ -126,7 +126,7 @@ def run(
     level = profile.at(accuracy)
     _check_problem(problem)
     require_installed(profile)
-    _check_capability(profile, problem_class(problem), profiles_directory)
+    require_capable(profile, problem_class(problem), profiles_directory)
     merged = _merged(level.options, {} if options is None else options)
     _check_options(profile, merged)
     seconds = _solve(problem, profile, merged, asked=list(_names(options or merged)))
@@ -174,7 +174,8 @@ def _is_semidefinite(variable: cp.Variable) -> bool:
     return any(variable.attributes[name] for name in ("PSD", "NSD", "hermitian"))
 
 
-def _check_capability(profile: SolverProfile, wanted: str, directory: Path | None) -> None:
+def require_capable(profile: SolverProfile, wanted: str, directory: Path | None = None) -> None:
+    """Raise `SolverCapabilityError`, naming solvers that do, if the solver does not take this class of programs."""
     if wanted in profile.problem_classes:
         return
     able = [

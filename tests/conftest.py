@@ -1,16 +1,10 @@
-import inspect
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from convexrml import MahalanobisMetric, NearestNeighbors, attack_radius, profiles
-
-# For more than one neighbour the roads are called with a vote.
-needs_votes = pytest.mark.skipif(
-    "vote" not in inspect.signature(attack_radius).parameters, reason="the attack takes no vote yet"
-)
+from convexrml import MahalanobisMetric, NearestNeighbors, profiles
 
 
 @dataclass

@@ -7,7 +7,6 @@ loses the vote; intervals that only grow tighter with the number of nodes.
 """
 
 import dataclasses
-import inspect
 import sys
 import warnings
 
@@ -94,18 +93,16 @@ def matrix(instance):
 def judged(instance):
     """A `Verdict`: the search against the enumeration, the closed form, the attack, and itself under limits."""
     verdict = Verdict()
-    ask = {"norm": instance.norm, "box": instance.box}
-    the_vote = {"vote": instance.vote}
-    takes_vote = "vote" in inspect.signature(attack_radius).parameters
+    ask = {"norm": instance.norm, "box": instance.box, "vote": instance.vote}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             model = instance.model()
             everything = (model, instance.Z, instance.labels)
             certified = certified_radius(*everything, norm=instance.norm).lower
-            attack = attack_radius(*everything, **ask, **(the_vote if takes_vote else {}))
-            search = exact_radius(*everything, method="search", **ask, **the_vote)
-            limited = [exact_radius(*everything, method="search", node_limit=n, **ask, **the_vote) for n in NODES]
+            attack = attack_radius(*everything, **ask)
+            search = exact_radius(*everything, method="search", **ask)
+            limited = [exact_radius(*everything, method="search", node_limit=n, **ask) for n in NODES]
         except UnsupportedError:
             verdict.counts["norm not searched"] += 1
             search, limited = None, []

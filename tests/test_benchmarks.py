@@ -9,7 +9,9 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import bench_anytime  # noqa: E402
 import bench_growth  # noqa: E402
+import bench_k_nearest  # noqa: E402
 import bench_paper  # noqa: E402
 import bench_report  # noqa: E402
 import bench_roads  # noqa: E402
@@ -17,6 +19,8 @@ import bench_timing  # noqa: E402
 import exact_radii  # noqa: E402
 from bench_data import Sample, choose_samples, mixture  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
+
+import convexrml  # noqa: E402
 
 PLAN = exact_radii.make_plan(True, points=6, lp_points=1, program_points=1, growth_points=4)
 
@@ -178,6 +182,98 @@ class TestGrowth:
     def test_speed_up_and_start(self, sample):
         assert list(bench_growth.measure_threads(sample, PLAN, [1, 2])) == [1, 2]
         assert [len(values) for values in bench_growth.measure_start(1).values()] == [1, 1]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    (sample,), absent = choose_samples(["digits"], Path("nowhere"))
+    assert not absent
+    return sample
+
+
+@pytest.fixture(scope="module")
+def nearest(digits):
+    return bench_k_nearest.measure_nearest(digits, bench_k_nearest.NearestPlan(points=6, neighbors=(3, 5)))
+
+
+class TestNearest:
+    def test_cases(self):
+        plan = bench_k_nearest.NearestPlan()
+        euclidean = [(vote, k) for metric, vote, k in bench_k_nearest.cases("pendigits", plan) if metric == "Euclidean"]
+        assert euclidean == [*(("majority", k) for k in (3, 5, 7, 11, 21)), ("plurality", 5), ("plurality", 7)]
+        assert {vote for _, vote, _ in bench_k_nearest.cases("usps", plan)} == {"majority"}
+        assert max(k for _, _, k in bench_k_nearest.cases("usps", plan)) == 11
+        assert len(bench_k_nearest.cases("splice", plan)) == 8
+
+    def test_it_times_what_the_library_finds(self, digits, nearest):
+        assert [(r.metric, r.vote, r.k) for r in nearest] == bench_k_nearest.cases(
+            "digits", bench_k_nearest.NearestPlan(neighbors=(3, 5))
+        )
+        some = bench_k_nearest.shuffled(digits, 6)
+        euclidean = next(r for r in nearest if (r.vote, r.k, r.metric) == ("plurality", 5, "Euclidean"))
+        exact = convexrml.exact_radius(convexrml.NearestNeighbors(5).fit(some.X, some.y), some.Z, some.t)
+        assert euclidean.lower.tolist() == exact.lower.tolist()
+        assert euclidean.nodes.tolist() == exact.solves.tolist()
+        assert euclidean.status == tuple(status.name for status in exact.status)
+
+    def test_every_radius_is_proven_between_bound_and_attack(self, nearest):
+        for result in nearest:
+            assert result.proven.all()
+            assert (result.certified <= result.lower).all()
+            assert (result.upper <= result.attack * (1 + 1e-9)).all()  # an exact radius is known to 1e-9
+            assert result.exact_ms.shape == (6,)
+            assert 0 < result.bound_ratio <= 1 <= result.attack_ratio
+            assert result.attack_time_ratio > 0
+
+    def test_the_learned_metric_is_seeded_and_of_low_rank(self, digits):
+        L = bench_k_nearest.learned_components(digits)
+        assert L.shape == (16, 64)
+        assert np.array_equal(L, bench_k_nearest.learned_components(digits))
+
+    def test_points_left_open_are_listed(self, digits):
+        plan = bench_k_nearest.NearestPlan(points=3, neighbors=(11,), metrics=("Euclidean",), time_limit=0.0)
+        report = bench_report.Report("", bench_timing.machine(), 1, [None])
+        report.nearest = bench_k_nearest.measure_nearest(digits, plan)
+        assert set(report.nearest[0].status) == {"TIME_LIMIT"}
+        text = bench_report.markdown(report)
+        assert "| digits (1257 × 64) | Euclidean | majority | 11 | 0 % |" in text
+        assert text.count("| TIME_LIMIT |") == 3
+
+    def test_bounds_against_time(self, digits, nearest, tmp_path):
+        traces = bench_anytime.trace_hardest([digits], nearest, time_limit=10.0)
+        assert len(traces) == 3
+        for trace in traces:
+            assert trace.closed
+            assert len(trace.nodes) == len(trace.seconds) == len(trace.lower) == len(trace.upper) > 2
+            assert (np.diff(trace.seconds) >= 0).all()
+        assert "of 3 points no lower bound ever fell" in bench_anytime.checked(traces)
+        bench_anytime.save_anytime(traces, tmp_path / "anytime.png")
+        assert (tmp_path / "anytime.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_a_bound_that_falls_is_an_error(self):
+        up, down = np.array([1.0, 1.5]), np.array([1.5, 1.0])
+        arrays = {"nodes": np.array([1, 2]), "seconds": up}
+        bench_anytime.Trace("", 3, 0, lower=up, upper=down + 1, closed=False, **arrays).require_monotone()
+        with pytest.raises(AssertionError, match="point 0"):
+            bench_anytime.Trace("", 3, 0, lower=down, upper=down + 1, closed=False, **arrays).require_monotone()
+
+    def test_the_part_of_the_command(self, tmp_path):
+        files = {"json": tmp_path / "out.json", "markdown": tmp_path / "out.md", "figure": tmp_path / "out.png"}
+        arguments = ["--parts", "k_nearest", "--sets", "digits", "--points", "2", "--k", "3"]
+        for kind, file in files.items():
+            arguments += [f"--{kind}", str(file)]
+        done = CliRunner().invoke(exact_radii.main, arguments)
+        assert done.exit_code == 0, done.output
+        raw = json.loads(files["json"].read_text())
+        assert [(case["k"], len(case["exact_ms"])) for case in raw["k_nearest"]] == [(3, 2)] * 2
+        assert len(raw["anytime"]) == 2
+        assert "| attack / exact |" in files["markdown"].read_text()
+        assert files["figure"].exists()
+
+    @pytest.mark.parametrize("wrong", [["--figure", "out.png", "--parts", "start"], ["--k", "3,x"], ["--k", "4"]])
+    def test_wrong_options_are_refused(self, wrong):
+        done = CliRunner().invoke(exact_radii.main, wrong)
+        assert done.exit_code == 2, done.output
 
 
 class TestCommand:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import needs_votes
 from test_study_certify import half_done
 
 import convexrml
@@ -159,7 +158,6 @@ def test_only_what_was_asked_for_is_exact_and_attacked(files, tmp_path):
         assert entry["bounds"] == [np.mean(exact.upper <= radius), np.mean(exact.lower <= radius)]
 
 
-@needs_votes
 def test_more_neighbours_have_exact_radii_too(files, tmp_path):
     train, test = files
     shown = run("certify", "--data", train, "--test", test, "-k", 3, "--vote", "majority", "--exact", 5, "--check", 3,

@@ -576,6 +576,17 @@ def test_ctrl_c_hands_over_what_was_compared(crowd):
     assert isinstance(caught.value.__cause__, SearchInterrupted) and isinstance(caught.value, KeyboardInterrupt)
 
 
+@pytest.mark.parametrize("vote", ["majority", "plurality"])
+def test_the_librarys_own_roads_for_more_neighbours_agree(cloud, vote):
+    data = cloud(seed=1, n=15, d=2, classes=3, queries=4, integers=False)
+    report = crosscheck(data.model(5), data.Z, data.labels, vote=vote)
+    assert_counts_add_up(report)
+    assert report.violated == report.inconclusive == 0
+    assert {("1", 0, "highs"), ("2", 0, "search"), ("2", 0, "scip"), ("inf", 0, "highs")} <= set(report.exact)
+    assert all(status.closed for radii in report.exact.values() for status in radii.status)
+    assert report.disagreement <= 1e-6  # SCIP's feasibility tolerance; its lower bounds are claims
+
+
 def test_defaults_are_written_down():
     for norm in map(as_norm, NORMS):
         assert default_solvers(1, norm) == EXACT_ROADS

@@ -9,7 +9,7 @@ from convexrml.errors import InvalidInputError, ProfileError, SolverMissingError
 from convexrml.profiles import get_profile, load_profiles, require_installed
 from convexrml.solver_profile import PROBLEM_CLASSES
 
-SOLVERS = ("clarabel", "daqp", "gurobi", "highs", "mosek", "osqp", "piqp", "proxqp", "scs")
+SOLVERS = ("clarabel", "daqp", "gurobi", "highs", "mosek", "osqp", "piqp", "proxqp", "scip", "scs")
 
 PROFILE = """
 title = "Made up"
@@ -128,6 +128,11 @@ def test_the_version_of_a_module_whose_distribution_has_another_name(tmp_path):
         ("[accuracies.fast]", "[errors]\noption = ['(']\n[accuracies.fast]", r"errors\.option: .*regular expression"),
         ("[accuracies.fast]", "[errors]\nother = ['x']\n[accuracies.fast]", r"errors\.other: unknown key"),
         ("[accuracies.fast]", "[[known_issue]]\nwhat = 'x'\n[accuracies.fast]", r"known_issue\.seen_with: missing key"),
+        (
+            "warm_start = false",
+            "warm_start = false\ntime_limit_option = 'seconds'",
+            "time_limit_option: expected a list",
+        ),
         ("[accuracies.fast]", "[known_issue]\nwhat = 'x'\n[accuracies.fast]", "known_issue: expected tables"),
         ('title = "Made up"', "title = ", r"made_up\.toml: cannot be read as TOML"),
     ],
@@ -166,3 +171,16 @@ def test_a_checkout_that_is_not_installed_reads_the_folder_beside_pyproject(monk
         profiles._own_directory()
     (tmp_path / "solvers").mkdir()
     assert profiles._own_directory() == tmp_path.resolve() / "solvers"
+
+
+def test_a_time_limit_is_a_native_option_in_the_tables_that_the_solver_wants():
+    assert get_profile("scip").time_limit(3) == {"limits/time": 3.0}
+    assert get_profile("mosek").time_limit(0.5) == {"mosek_params": {"MSK_DPAR_OPTIMIZER_MAX_TIME": 0.5}}
+    for seconds in (0, -1.0, float("nan")):
+        with pytest.raises(InvalidInputError, match="^time_limit: needs a positive number"):
+            get_profile("scip").time_limit(seconds)
+
+
+def test_a_profile_without_the_option_has_no_time_limit(tmp_path):
+    with pytest.raises(InvalidInputError, match="^time_limit: the profile of Made up names no option"):
+        get_profile("made_up", written(tmp_path)).time_limit(1.0)

@@ -19,6 +19,7 @@ from convexrml.profiles import get_profile, load_profiles
 from convexrml.solve import ClaimedStatus, problem_class, run
 
 INSTALLED = [name for name, profile in load_profiles().items() if profile.installed]
+CONTINUOUS = [name for name in INSTALLED if "QP" in load_profiles()[name].problem_classes]
 FREE = [name for name in INSTALLED if not load_profiles()[name].needs_licence]
 ORDERS = {"QP": 2, "LP1": 1, "LPinf": np.inf, "SOCP": 2}
 DUAL_ORDERS = {"QP": 2, "LP1": np.inf, "LPinf": 1, "SOCP": 2}
@@ -68,8 +69,8 @@ def run_or_skip(problem, solver, *args, **kwargs):
         pytest.skip(str(error))
 
 
-def smallest_qp():
-    x = cp.Variable(3)
+def smallest_qp(integer=False):
+    x = cp.Variable(3, integer=integer)
     return cp.Problem(cp.Minimize(cp.sum_squares(x)), [cp.sum(x) >= 1]), x
 
 
@@ -87,7 +88,7 @@ def test_every_solver_reaches_its_stated_tolerance_twice_in_a_row(solver, kind, 
         assert family.measured_gap() <= report.tolerance == profile.accuracies[accuracy].tolerance
 
 
-@pytest.mark.parametrize("solver", INSTALLED)
+@pytest.mark.parametrize("solver", CONTINUOUS)
 def test_an_answer_does_not_depend_on_what_was_solved_before(solver):
     first, second = Family("QP"), Family("QP")
     for instance in first.instances:
@@ -144,6 +145,33 @@ def test_mixed_integer_linear_programs(solver):
     assert values @ np.round(x.value) == 9
 
 
+@pytest.mark.parametrize("accuracy", ["fast", "accurate"])
+@pytest.mark.parametrize("kind", ["MIQP", "MISOCP"])
+@pytest.mark.parametrize("solver", INSTALLED)
+def test_mixed_integer_quadratic_and_conic_programs(solver, kind, accuracy):
+    if kind not in load_profiles()[solver].problem_classes:
+        pytest.skip(f"{solver} does not take {kind}")
+    x, point = cp.Variable(4, integer=True), np.array([0.9, -1.3, 2.2, 3.6])
+    size = cp.sum_squares(x - point) if kind == "MIQP" else cp.norm(x - point)
+    problem = cp.Problem(cp.Minimize(size), [cp.sum(x) <= 4])
+    assert problem_class(problem) == kind
+    report = run_or_skip(problem, solver, accuracy)
+    assert report.claimed is ClaimedStatus.OPTIMAL
+    around = np.array([-1, -3, 0, 1]) + list(np.ndindex(5, 5, 5, 5))
+    best = np.linalg.norm(around[around.sum(axis=1) <= 4] - point, axis=1).min()
+    assert np.linalg.norm(x.value - point) == pytest.approx(best, rel=10 * report.tolerance)
+
+
+TIMED = [name for name in INSTALLED if load_profiles()[name].time_limit_option]
+
+
+@pytest.mark.parametrize("solver", TIMED)
+def test_the_option_that_limits_time_exists(solver):
+    problem, x = smallest_qp(integer="MIQP" in load_profiles()[solver].problem_classes)
+    report = run_or_skip(problem, solver, options=load_profiles()[solver].time_limit(60))
+    assert report.claimed is ClaimedStatus.OPTIMAL and x.value.sum() >= 1 - 1e-6
+
+
 def test_the_report():
     problem, x = smallest_qp()
     report = run(problem)
@@ -161,7 +189,7 @@ def test_every_claim_reads_as_a_sentence():
     assert all(re.match("the solver (claims|suspects|stopped) ", claim.value) for claim in ClaimedStatus)
 
 
-@pytest.mark.parametrize("solver", FREE)
+@pytest.mark.parametrize("solver", [name for name in FREE if name in CONTINUOUS])
 def test_claims_other_than_an_optimum(solver):
     x = cp.Variable(2)
     infeasible = cp.Problem(cp.Minimize(cp.sum_squares(x)), [x >= 1, cp.sum(x) <= 1])
@@ -227,7 +255,7 @@ MISSPELT = {
 @pytest.mark.parametrize("solver", [name for name in INSTALLED if name != "mosek"])
 def test_a_misspelt_option_is_an_error_that_names_it(solver):
     name, value = MISSPELT.get(solver, ("tolerence", 1e-9))
-    problem, x = smallest_qp()
+    problem, x = smallest_qp(integer=solver not in CONTINUOUS)
     with pytest.raises(SolverOptionError, match=name):
         run_or_skip(problem, solver, options={name: value})
     assert x.value is None
@@ -252,6 +280,9 @@ def test_a_misspelt_option_is_an_error_that_names_it(solver):
         ("proxqp", {"eps_abs": "small"}, "eps_abs"),
         ("proxqp", {"mu_eq": "small"}, "'mu_eq'"),
         ("proxqp", {"backend": "none such"}, "'backend'"),
+        ("scip", {"numerics/feastol": "small"}, "numerics/feastol"),
+        ("scip", {"numerics/feastol": -1.0}, "numerics/feastol"),
+        ("scip", {"scip_params": {"numerics/feastoll": 1e-9}}, "numerics/feastoll"),
         ("scs", {"eps_abs": "small"}, "eps_abs"),
         ("scs", {"max_iters": 1.5}, "max_iters"),
     ],
@@ -260,7 +291,7 @@ def test_a_value_that_the_solver_refuses(solver, options, named):
     if solver not in INSTALLED:
         pytest.skip(f"{solver} is not installed")
     with pytest.raises(SolverOptionError, match=named):
-        run_or_skip(smallest_qp()[0], solver, options=options)
+        run_or_skip(smallest_qp(integer=solver not in CONTINUOUS)[0], solver, options=options)
 
 
 @pytest.mark.parametrize("name", ["solver", "solver_path", "warm_start", "qcp", "requires_grad", "method"])

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import needs_votes
 
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
@@ -121,7 +120,6 @@ def test_bounds_on_the_exact_error_stay_apart_where_a_radius_is_not_known():
     assert least < most == result.exact_error(radius)[1]
 
 
-@needs_votes
 @pytest.mark.parametrize("vote", ["plurality", "majority"])
 def test_more_neighbours_have_exact_radii_too(vote):
     data = blobs(classes=4)
@@ -143,7 +141,6 @@ def refusing(error):
     return road
 
 
-@needs_votes
 def test_a_norm_that_the_search_does_not_take_is_said_and_skipped(monkeypatch):
     monkeypatch.setattr(study, "exact_radius", refusing(UnsupportedError("norm: not this one")))
     result = certify(blobs(), Settings(n_neighbors=3, norm="inf", check=4, solvers=("search",)))
@@ -157,7 +154,7 @@ def test_limits_are_handed_on(monkeypatch):
     asked = []
 
     def road(*arguments, **keywords):
-        asked.append({name: keywords.pop(name, None) for name in ("time_limit", "node_limit")})
+        asked.append({name: keywords.pop(name) for name in ("time_limit", "node_limit")})
         return exact_radius(*arguments, **keywords)
 
     monkeypatch.setattr(study, "exact_radius", road)

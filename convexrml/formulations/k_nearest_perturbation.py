@@ -147,7 +147,8 @@ class KNearestPerturbation:
         self.z, self.row = points[0], model.scores(points)[0]
         self.vote = as_vote(vote)
         self.target = None if target is None else self._required_target(target)
-        self.radius = known_radius(model, self.z, self.label, self.norm, self.box, radius, self.target is None)
+        attackable = self.vote if self.target is None else None
+        self.radius = known_radius(model, self.z, self.label, self.norm, self.box, attackable, radius)
         s, d = (model.n_neighbors + 1) // 2, model.n_features_in_
         majority = self._majority = self.target is None and (
             self.vote is Vote.MAJORITY or same_vote(model.n_neighbors, len(model.classes_))

@@ -11,7 +11,9 @@ from convexrml.attacks import attack_radius
 from convexrml.errors import InvalidInputError
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
+from convexrml.results import AttackRadii
 from convexrml.validation import float_array
+from convexrml.votes import Vote
 
 _ROUNDED_UP = 1 + 1e-9
 
@@ -22,12 +24,10 @@ def known_radius(
     label: int,
     norm: Norm,
     box: Box | None,
+    vote: Vote | None,
     given: float | None,
-    any_witness: bool,
 ) -> float:
-    """The radius that is given, else the attack radius where any witness will do, else that of the farthest corner.
-
-    Who loses a plurality loses a majority, so the attack's witness serves both votes.
+    """The radius that is given, else the attack radius (no attack without a vote) or the norm of the farthest corner.
 
     Raises
     ------
@@ -39,9 +39,7 @@ def known_radius(
         if value.ndim or value < 0:
             raise InvalidInputError(f"radius: needs one number that is at least 0; found {given!r}")
         return float(value)
-    upper = math.inf
-    if any_witness:
-        upper = float(attack_radius(model, z[None], model.classes_[[label]], norm=norm, box=box).upper[0])
+    upper = math.inf if vote is None else float(attacked(model, z, label, norm, box, vote).upper[0])
     upper = min(upper, farthest_corner(z, norm, box))
     if math.isinf(upper):
         raise InvalidInputError(
@@ -49,6 +47,17 @@ def known_radius(
             "give one"
         )
     return upper
+
+
+def attacked(
+    model: NearestNeighbors, z: NDArray[np.float64], label: int, norm: Norm, box: Box | None, vote: Vote
+) -> AttackRadii:
+    """The attack on one query: on a few targets, and on all training points where that finds nothing."""
+    query, name = z[None], model.classes_[[label]]
+    found = attack_radius(model, query, name, norm=norm, box=box, vote=vote)
+    if math.isfinite(found.upper[0]):
+        return found
+    return attack_radius(model, query, name, norm=norm, box=box, vote=vote, n_targets=len(model.labels_))
 
 
 def farthest_corner(z: NDArray[np.float64], norm: Norm, box: Box | None) -> float:

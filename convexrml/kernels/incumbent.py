@@ -71,13 +71,14 @@ def space_for(n, d, k, n_classes):
 
 @njit(cache=True, nogil=True)
 def lost(rule, values, classes, space):
-    """Whether the vote is lost at scores `values`, and the target (class, votes) that is met there."""
+    """Whether the vote is lost at scores `values`, and the target (class, votes) that is met there, or is nearest."""
     votes, most, other = votes_of_row(
         values, classes, rule.own, rule.n_neighbors, space.least, space.nearer, space.tied
     )  # fmt: skip
+    half = rule.n_neighbors // 2
     if rule.majority:
-        return votes <= rule.n_neighbors // 2, -1, rule.n_neighbors // 2
-    return votes <= most, other, max(votes, 1)
+        return votes <= half, -1, half
+    return votes <= most, other, min(max(votes, 1), half)
 
 
 @njit(cache=True, nogil=True)
@@ -178,7 +179,7 @@ def first_point(sites, labels, row, room_lower, room_upper, boxed, rule, best, s
 
 @njit(cache=True, nogil=True)
 def descended(local, rule, values, length, best, target, space):
-    """From half scores at which the vote is lost to the nearest point of the cell there, as long as that gains.
+    """From half scores to the nearest point of the cell there in which the vote is lost, as long as that gains.
 
     At each point the cell is read off again, binding sites last (members) or first (excused).  Returns the norm of the
     nearest point, which `best` receives if it is below `length`, and `target` what is met there.
@@ -186,9 +187,7 @@ def descended(local, rule, values, length, best, target, space):
     n = local.halves.shape[0]
     slack, cell = slack_of(local), np.empty(7, dtype=np.int64)
     for _ in range(_ROUNDS):
-        is_lost, other, count = lost(rule, values, local.classes, space)
-        if not is_lost:
-            return length
+        _, other, count = lost(rule, values, local.classes, space)
         write_target(cell, rule.n_neighbors, other, count)
         rows, outcome = nearest_in_cell(
             local, cell, values, 0.0, 1e-3 * slack, length * _GAIN, space.w, space.active, space.multipliers,
@@ -281,11 +280,10 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, n_exchanges, 
                 ray[f] *= length / whole
         for t in range(n):
             slopes[t] = dot(local.sites[t], ray)
-        theta = crossing(rule, local.halves, slopes, local.classes, values, space)
-        if theta < np.inf:
-            for t in range(n):
-                values[t] = local.halves[t] - theta * slopes[t]
-            length = descended(local, rule, values, length, best, target, space)
+        theta = min(1.0, crossing(rule, local.halves, slopes, local.classes, values, space))  # not lost: at its end
+        for t in range(n):
+            values[t] = local.halves[t] - theta * slopes[t]
+        length = descended(local, rule, values, length, best, target, space)
     if length < np.inf:
         exchanged(local, rule, length, best, target, n_exchanges, space)
     return np.sqrt(dot(best, best))

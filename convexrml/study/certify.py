@@ -225,8 +225,6 @@ def certify(
     exact_at = evenly_spaced(n, settings.exact)
     places = evenly_spaced(len(exact_at), settings.check)
     Z, y = data.X_test[exact_at], data.y_test[exact_at]
-    the_vote: dict[str, Any] = {} if settings.n_neighbors == 1 else {"vote": vote}
-    limits = {name: value for name in ("time_limit", "node_limit") if (value := getattr(settings, name)) is not None}
     exact: ExactRadii | None = None
     attack: AttackRadii | None = None
     judge: CrossCheckReport | None = None
@@ -242,17 +240,18 @@ def certify(
         try:
             with clock.stage("exact radii", len(Z)) as tick:
                 exact = exact_radius(
-                    model, Z, y, norm=norm, box=box, method="search", n_jobs=settings.n_jobs, progress=tick,
-                    **the_vote, **limits,
+                    model, Z, y, norm=norm, box=box, vote=vote, method="search", n_jobs=settings.n_jobs, progress=tick,
+                    time_limit=settings.time_limit, node_limit=settings.node_limit,
                 )  # fmt: skip
         except UnsupportedError as error:
             missing = f"no exact radii by the search: {error}"
         with clock.stage("attack radii", len(places)) as tick:
-            attack = attack_radius(model, Z[places], y[places], norm=norm, box=box, progress=tick, **the_vote)
+            attack = attack_radius(model, Z[places], y[places], norm=norm, box=box, vote=vote, progress=tick)
         with clock.stage("cross-check", len(places) * (len(named) - 1)) as tick:
             judge = crosscheck(
                 model, Z[places], y[places], norms=(norm,), boxes=(box,), vote=vote,
-                solvers=None if settings.solvers is None else named, accuracy=settings.accuracy, **limits,
+                solvers=None if settings.solvers is None else named, accuracy=settings.accuracy,
+                time_limit=settings.time_limit, node_limit=settings.node_limit,
                 roads=Roads(exact=road, attack=lambda *arguments, **keywords: attack), progress=tick,
             )  # fmt: skip
     except KeyboardInterrupt as stop:
