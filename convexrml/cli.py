@@ -32,7 +32,7 @@ Examples:
   convexrml certify -k 5 --vote majority --time-limit 10 --solvers search
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
   convexrml crosscheck --replay convexrml-out/violations/point3-norm2-box0.npz
-  convexrml solvers -v
+  convexrml certify --certificates certs && convexrml check certs
 """
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -167,6 +167,7 @@ _certify_options = _options(
     click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors."),
     click.option("--out", type=_FILE, default="convexrml-out", show_default=True,
                  help="Folder for points.csv, points.json, robust_error.png; earlier ones are overwritten."),
+    click.option("--certificates", type=_FILE, metavar="DIR", help="Write a certificate for every radius there."),
 )
 _crosscheck_options = _options(
     click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="The first N test points."),
@@ -197,7 +198,8 @@ def main() -> None:
 def certify(
     ctx: click.Context, /, norm: str, vote: str, time_limit: float | None, node_limit: int | None,
     solvers: tuple[str, ...] | None, limit: int | None, radii: tuple[float, ...] | None, exact: int | None,
-    check: int | None, jobs: int | None, out: Path, progress: bool | None, quiet: bool, **options: Any,
+    check: int | None, jobs: int | None, out: Path, certificates: Path | None, progress: bool | None, quiet: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Certify a nearest-neighbour classifier on a data set.
 
@@ -209,6 +211,7 @@ def certify(
     """
     from rich.console import Console
 
+    from convexrml.study import certificates as proofs
     from convexrml.study import certify as study
     from convexrml.study import figures, records, report
 
@@ -230,11 +233,14 @@ def certify(
     out.mkdir(parents=True, exist_ok=True)
     with report.progress_bars(progress, quiet) as watch:
         result = study.certify(data.head(limit), settings, metric=metric, progress=watch)
+        if certificates is not None:
+            proofs.write_certificates(result, certificates, watch)
     files = records.write_files(result, out, ctx.meta["convexrml.command"])
     figures.save_figure(figures.robust_error_figure(result), out / "robust_error.png")
     console = Console(highlight=False, quiet=quiet)
     report.print_certification(result, console)
-    console.print("\nWritten: " + ", ".join(map(str, [*files, out / "robust_error.png"])), soft_wrap=True, markup=False)
+    files += [out / "robust_error.png", *([] if certificates is None else [certificates])]
+    console.print("\nWritten: " + ", ".join(map(str, files)), soft_wrap=True, markup=False)
     _save_violations(result.judge, result.model, result.data, result.sample.tolist(), out / "violations", quiet)
     sys.exit(_INTERRUPTED if result.interrupted else 1 if result.judge.violated else 0)
 
@@ -278,6 +284,21 @@ def crosscheck(
     if check.interrupted:
         console.print("[yellow]Interrupted[/]: these are the comparisons made before.")
     sys.exit(_INTERRUPTED if check.interrupted else 1 if check.judge.violated else 0)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@click.option("--data", type=_FILE, help="The training points, as they were given to certify. Default: digits.")
+@click.option("--metric", type=_FILE, help="The metric, as it was given to certify.")
+@click.option("--filter/--no-filter", default=True, help="Settle easy comparisons in floating point.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@_reporting_errors
+def check(files: tuple[Path, ...], data: Path | None, metric: Path | None, filter: bool, quiet: bool) -> None:
+    """Check certificates, or folders of them, in exact arithmetic: exit code 1 if one is rejected, 2 if unreadable."""
+    from convexrml.study.certificates import check_certificates, report
+
+    results = check_certificates(files, data, metric, use_filter=filter)
+    sys.exit(1 if report(results, None if quiet else click.echo) else 0)
 
 
 @main.command(epilog=EPILOG)

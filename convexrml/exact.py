@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -33,6 +34,7 @@ def exact_radius(
     max_memory: float | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int], object] | None = None,
+    certificates: bool = False,
 ) -> ExactRadii:
     """Exact radius of the k-nearest-neighbour classifier at each query: the minimal adversarial perturbation.
 
@@ -46,9 +48,9 @@ def exact_radius(
 
     **Guarantee**: an interval proved from both sides, ``lower ≤ radius ≤ upper``.  `lower` comes from multipliers by
     weak duality, evaluated here with rounding subtracted; what was not visited counts with a bound.  `upper` comes from
-    a perturbed point that the classifier itself mislabels.  Neither is a solver's word (but for a mixed-integer
-    program's lower bound, status CLAIMED); where something stops early or errs the interval is wider, and the status
-    says why.
+    a perturbed point that is mislabelled, by the classifier's own scores and in exact arithmetic.  Neither is a
+    solver's word (but for a mixed-integer program's lower bound, status CLAIMED); where something stops early or errs
+    the interval is wider, and the status says why.
 
     Parameters
     ----------
@@ -88,6 +90,8 @@ def exact_radius(
         otherwise, -1 means all processors.
     progress : callable, optional
         Called with the number of queries finished since the last call.
+    certificates : bool, default False
+        Make a certificate for each query, which `convexrml.checker` accepts: see ``docs/certificates.md``.
 
     Returns
     -------
@@ -140,28 +144,36 @@ def exact_radius(
             raise InvalidInputError(f"{name}: needs to be a number, not negative; found {limit!r}")
     if by_program and several:
         from convexrml.integer_program import exact_radius_by_integer_program
+        from convexrml.settling import settled_votes
 
         default = "scip" if p.order == 2 else "highs"
-        return exact_radius_by_integer_program(
+        found = exact_radius_by_integer_program(
             model, points, labels, p, limits, lost, solver or default, accuracy or "accurate", time_limit, progress
         )
-    if by_program:
+        found = settled_votes(found, model, points, labels)
+    elif by_program:
         from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
 
-        return exact_radius_by_program(
+        found = exact_radius_by_program(
             model, points, labels, p, limits, solver or "clarabel", accuracy or "accurate", progress
         )
-    if several and p.order != 2:
-        raise UnsupportedError(
-            f"norm: the search takes norm 2 for more than one neighbour, found {p.name}; "
-            'method="program" solves a mixed-integer program (solver="highs" takes norms 1 and inf)'
-        )
-    from convexrml.k_nearest import Limits
-    from convexrml.search import exact_radius_by_search
+    else:
+        if several and p.order != 2:
+            raise UnsupportedError(
+                f"norm: the search takes norm 2 for more than one neighbour, found {p.name}; "
+                'method="program" solves a mixed-integer program (solver="highs" takes norms 1 and inf)'
+            )
+        from convexrml.k_nearest import Limits
+        from convexrml.search import exact_radius_by_search
 
-    ends = Limits(
-        math.inf if time_limit is None else time_limit,
-        math.inf if node_limit is None else node_limit,
-        DEFAULT_MEMORY if max_memory is None else max_memory,
-    )
-    return exact_radius_by_search(model, points, labels, p, limits, lost, ends, n_jobs, progress)
+        ends = Limits(
+            math.inf if time_limit is None else time_limit,
+            math.inf if node_limit is None else node_limit,
+            DEFAULT_MEMORY if max_memory is None else max_memory,
+        )
+        found = exact_radius_by_search(model, points, labels, p, limits, lost, ends, n_jobs, progress)
+    if not certificates:
+        return found
+    from convexrml.evidence import Prover
+
+    return dataclasses.replace(found, certificates=tuple(Prover(model).certificates(points, y, found)))

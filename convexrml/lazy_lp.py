@@ -105,6 +105,12 @@ class LazyLinearProgram:
         record.improve(witness, self.norm, negative, self.positives, duals)
         return bound
 
+    def multipliers(self, record: Record, negative: int, stop_at: float) -> NDArray[np.float64]:
+        """Multipliers of `positives` against one negative, good enough for a bound of `stop_at` if any are."""
+        self._highs.clearSolver()
+        h = half_spaces(self.model, record.z, self.positives, negative, self.norm, self.box, record.row)
+        return np.maximum(np.nan_to_num(self._solve(record, h, 0.0, stop_at)[1]), 0.0)
+
     def _nearer(
         self,
         record: Record,

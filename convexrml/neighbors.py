@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from convexrml.checker import TrainingSet
 from convexrml.errors import InvalidInputError, NotFittedError
 from convexrml.kernels import scores as kernel
 from convexrml.metric import MahalanobisMetric, as_metric
@@ -81,6 +82,7 @@ class NearestNeighbors:
     n_features_in_: int
     training_points_: NDArray[np.float64]
     site_squares: NDArray[np.float64]
+    _exact: TrainingSet | None = None
 
     def __init__(self, n_neighbors: int = 1, metric: ArrayLike | MahalanobisMetric | None = None) -> None:
         self.n_neighbors = n_neighbors
@@ -91,6 +93,10 @@ class NearestNeighbors:
         metric = "None" if self.metric is None else f"<{type(self.metric).__name__}>"
         fitted = f", fitted on {self.sites_.shape}" if hasattr(self, "sites_") else ""
         return f"NearestNeighbors(n_neighbors={self.n_neighbors}, metric={metric}{fitted})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the exact twin, which is large and made anew where it is asked for."""
+        return {name: value for name, value in vars(self).items() if name != "_exact"}
 
     def __sizeof__(self) -> int:
         """Bytes held, so that a cluster's backend sees that a model is worth sending to a worker only once."""
@@ -135,6 +141,7 @@ class NearestNeighbors:
             raise InvalidInputError("X: squared distances are too large for floats; rescale X or the metric")
         self._lengths = np.linalg.norm(X_ - self.shift_, axis=1)
         self.site_squares = np.einsum("ij,ij->i", self.sites_, self.sites_)
+        self._exact = None
         return self
 
     def predict(self, Z: ArrayLike) -> NDArray[Any]:
@@ -180,6 +187,16 @@ class NearestNeighbors:
         own, other = kernel.least_votes(scores, self.labels_, label, len(self.classes_), self.n_neighbors)
         lost: NDArray[np.bool_] = own <= self.n_neighbors // 2 if vote is Vote.MAJORITY else own <= other
         return lost
+
+    @property
+    def exact(self) -> TrainingSet:
+        """The training set and the metric in exact arithmetic, as the checker of certificates takes them."""
+        self._require_fitted()
+        if self._exact is None:
+            given = self.metric_.components if self.metric_.matrix is None else self.metric_.matrix
+            kind = "euclidean" if given is None else "matrix" if self.metric_.components is None else "components"
+            self._exact = TrainingSet(self.training_points_, self.classes_[self.labels_], given, kind)
+        return self._exact
 
     def scores(self, Z: ArrayLike) -> NDArray[np.float64]:
         """``score_i(z)`` for each query and training point: an ``(n, N)`` array, in units of squared distance."""

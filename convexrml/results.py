@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.certificate import Certificate
 from convexrml.norms import Box, Norm
 from convexrml.votes import Vote
 
@@ -94,11 +95,13 @@ class ExactRadii:
         Lower bound from multipliers by weak duality, evaluated here, rounding subtracted.  (Status CLAIMED: the bound
         that a mixed-integer solver claims, less its tolerance.)
     upper : (n,) array
-        Norm of `perturbation`, rounded up; inf where there is no witness.
+        Norm of `perturbation`, rounded up; inf where there is no witness.  ``lower ≤ radius ≤ upper`` holds for real
+        numbers, with the floats given for data, metric and query taken as exact.
     radius : (n,) array
         The midpoint of the interval where the status is `RadiusStatus.closed`; NaN elsewhere.
     perturbation : (n, d) array
-        δ such that the classifier mislabels ``z + δ``, ties counting against the label; NaN where none was found.
+        δ such that ``z + δ``, as floating point computes it, is mislabelled by the classifier's own scores and in exact
+        arithmetic, ties counting against the label; NaN where none was found.
     status : (n,) object array of RadiusStatus
     negative : (n,) integer array
         k = 1: the training point that the witness runs into (-1: none).  More neighbours: -1.
@@ -119,6 +122,8 @@ class ExactRadii:
     n_neighbors : int
     vote : Vote
         The vote that has to be lost.
+    certificates : tuple of Certificate
+        One for each query, where they were asked for.
     """
 
     lower: NDArray[np.float64]
@@ -136,6 +141,7 @@ class ExactRadii:
     notes: tuple[str, ...] = ()
     n_neighbors: int = 1
     vote: Vote = Vote.PLURALITY
+    certificates: tuple[Certificate, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of queries."""
@@ -163,6 +169,7 @@ def selected(radii: ExactRadii, at: NDArray[np.int64]) -> ExactRadii:
         positives=tuple(radii.positives[a] for a in at),
         multipliers=tuple(radii.multipliers[a] for a in at),
         solves=radii.solves[at],
+        certificates=tuple(radii.certificates[a] for a in at) if radii.certificates else (),
     )
 
 
@@ -179,4 +186,5 @@ def joined(parts: Sequence[ExactRadii]) -> ExactRadii:
         multipliers=tuple(entry for part in parts for entry in part.multipliers),
         solves=np.concatenate([part.solves for part in parts]),
         notes=tuple(note for part in parts for note in part.notes),
+        certificates=tuple(entry for part in parts for entry in part.certificates),
     )

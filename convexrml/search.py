@@ -23,6 +23,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.queries import Queries, each_query, prepared
 from convexrml.results import ExactRadii, RadiusStatus, joined, selected
+from convexrml.settling import settled, settled_votes
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
 from convexrml.votes import Vote
 from convexrml.witness import witnessed_norms
@@ -67,17 +68,37 @@ def exact_radius_by_search(
     else:
         tasks = [joblib.delayed(_solve)(model, _Batch(at, Z[at], y[at], norm, box)) for at in batches]
     parts: list[ExactRadii] = []
+    sure: list[NDArray[np.bool_]] = []
+    back = np.argsort(by_label)
     try:
-        for part in _results(tasks, n_jobs):
+        for part, certain in _results(tasks, n_jobs):
             parts.append(part)
+            sure.append(certain)
             if progress is not None:
                 progress(len(part))
     except KeyboardInterrupt as stop:
         done = sum(map(len, parts))
         parts.append(_unfinished(len(Z) - done, model, norm, box, vote))
-        raise SearchInterrupted(selected(joined(parts), np.argsort(by_label))) from stop
-    found = _with_closed_form(selected(joined(parts), np.argsort(by_label)), model, Z, y)
-    return _with_open_boxes_decided(found, model, Z, y) if norm.order == 2 and one else found
+        sure.append(np.zeros(len(Z) - done, dtype=bool))
+        stopped = _settled(selected(joined(parts), back), ~np.concatenate(sure)[back], model, Z, y)
+        raise SearchInterrupted(stopped) from stop
+    found = _with_closed_form(selected(joined(parts), back), model, Z, y)
+    if norm.order == 2 and one:
+        found = _with_open_boxes_decided(found, model, Z, y)
+    return _settled(found, ~np.concatenate(sure)[back], model, Z, y)
+
+
+def _settled(
+    found: ExactRadii,
+    doubtful: NDArray[np.bool_],
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    y: NDArray[np.int64],
+) -> ExactRadii:
+    """The record with every upper bound witnessed in exact arithmetic: linear programs see to that themselves."""
+    if found.n_neighbors > 1:
+        return settled_votes(found, model, Z, y)
+    return settled(found, doubtful, model, Z, y) if found.norm.order == 2 else found
 
 
 def _with_closed_form(
@@ -113,7 +134,7 @@ def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vo
     )
 
 
-def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[ExactRadii]:
+def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[tuple[ExactRadii, NDArray[np.bool_]]]:
     """Results in the order of the tasks; tasks lost with a worker of a cluster are handed out again, with a warning."""
     left = list(tasks)
     for attempt in range(_ATTEMPTS):
@@ -141,7 +162,7 @@ def _with_open_boxes_decided(
     if found.box is None or not open_ended.any():
         return found
     at = np.flatnonzero(open_ended)
-    decided = np.isinf(_solve(model, _Batch(at, Z[at], y[at], Norm(math.inf), found.box)).lower)
+    decided = np.isinf(_solve(model, _Batch(at, Z[at], y[at], Norm(math.inf), found.box))[0].lower)
     lower, status = found.lower.copy(), found.status.copy()
     lower[at[decided]], status[at[decided]] = np.inf, RadiusStatus.UNREACHABLE
     return dataclasses.replace(found, lower=lower, status=status)
@@ -158,11 +179,12 @@ class _Batch:
     box: Box | None
 
 
-def _solve(model: NearestNeighbors, batch: _Batch) -> ExactRadii:
-    """One task of linear programs."""
+def _solve(model: NearestNeighbors, batch: _Batch) -> tuple[ExactRadii, NDArray[np.bool_]]:
+    """One task of linear programs; all its witnesses are sure."""
     from convexrml.lazy_lp import exact_radius_by_lazy_lp  # HiGHS is loaded only where it is used
 
-    return exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box, numbers=batch.numbers)
+    found = exact_radius_by_lazy_lp(model, batch.Z, batch.label, batch.norm, batch.box, numbers=batch.numbers)
+    return found, np.ones(len(found), dtype=bool)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,12 +197,14 @@ class _Question:
     limits: Limits
 
 
-def _branch_and_bound(data: GroupedSites, queries: Queries, question: _Question) -> ExactRadii:
-    """One task of the branch and bound."""
+def _branch_and_bound(
+    data: GroupedSites, queries: Queries, question: _Question
+) -> tuple[ExactRadii, NDArray[np.bool_]]:
+    """One task of the branch and bound; none of its witnesses is sure."""
     search = KNearestSearch(data, question.metric, question.n_neighbors, question.vote, queries.box)
     found = [search.search(query, question.limits) for query in each_query(data, queries)]
     n, none = len(found), np.zeros(0, dtype=np.int64)
-    return ExactRadii(
+    radii = ExactRadii(
         lower=np.array([one.lower for one in found]),
         upper=np.array([one.upper for one in found]),
         perturbation=np.array([one.step for one in found]),
@@ -196,10 +220,11 @@ def _branch_and_bound(data: GroupedSites, queries: Queries, question: _Question)
         n_neighbors=question.n_neighbors,
         vote=question.vote,
     )
+    return radii, np.zeros(n, dtype=bool)
 
 
-def _search(data: GroupedSites, queries: Queries) -> ExactRadii:
-    """One task: the kernel on a batch of queries, and what it found as a record."""
+def _search(data: GroupedSites, queries: Queries) -> tuple[ExactRadii, NDArray[np.bool_]]:
+    """One task: the kernel on a batch of queries, what it found as a record, and which of the witnesses are sure."""
     n, d = queries.Z.shape
     box_lower = np.full(d, -np.inf) if queries.box is None else queries.box.lower
     box_upper = np.full(d, np.inf) if queries.box is None else queries.box.upper
@@ -207,12 +232,13 @@ def _search(data: GroupedSites, queries: Queries) -> ExactRadii:
     lower, value = np.empty(n), np.empty(n)
     steps, witnesses = np.full((n, d), np.nan), np.full((n, d), np.nan)
     negative, support_size, programs = (np.empty(n, dtype=np.int64) for _ in range(3))
+    sure = np.empty(n, dtype=np.bool_)
     support, multipliers = np.empty((n, d + 1), dtype=np.int64), np.empty((n, d + 1))
     outcome = kernel.exact_radii(
         data.sites, data.columns, data.offsets, data.squares, data.rounding.lengths, data.points, data.class_start,
         data.shift, data.euclidean, queries.Z, queries.centred, queries.images, queries.label, box_lower, box_upper,
         queries.box is not None, outside, data.rounding.rules, queries.spread_rounding,
-        lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
+        lower, value, steps, witnesses, sure, negative, support, multipliers, support_size, programs,
     )  # fmt: skip
     witnesses[outcome == kernel.MISLABELLED] = 0.0
     upper = np.nan_to_num(witnessed_norms(queries.Z, witnesses, _L2), nan=np.inf, posinf=np.inf)
@@ -228,7 +254,7 @@ def _search(data: GroupedSites, queries: Queries) -> ExactRadii:
             blur = boundary_rounding(data.sites, data.rounding, z_length, int(negative[a]), supports[a], _L2)
         status[a] = _OUTCOMES.get(int(out)) or status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
     weights = [m[: len(s)] / (m[: len(s)].sum() or 1.0) for m, s in zip(multipliers, supports, strict=True)]
-    return ExactRadii(
+    found = ExactRadii(
         lower=lower,
         upper=upper,
         perturbation=witnesses,
@@ -242,3 +268,4 @@ def _search(data: GroupedSites, queries: Queries) -> ExactRadii:
         norm=_L2,
         box=queries.box,
     )
+    return found, sure

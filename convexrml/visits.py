@@ -16,7 +16,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.rounding import Rounding
-from convexrml.witness import witnessed_norm
+from convexrml.witness import nearest_mislabelled, witnessed_norm
 
 _POSITIVES_AT_FIRST = 8
 ROUNDING_WIDTH = 1e-9  # relative width that outward rounding and the nudge of a witness may add to a solver's gap
@@ -75,6 +75,7 @@ def visit(
     norm: Norm,
     against: Against,
     tolerance: float,
+    box: Box | None = None,
 ) -> Record:
     """Exact radius of one query: visit the negatives until the next bound passes the incumbent."""
     row = model.scores(z[None])[0]
@@ -84,8 +85,7 @@ def visit(
         record.status = RadiusStatus.UNREACHABLE
         return record
     if model.mislabelled_by_scores(row[None], np.array([label]))[0]:
-        record.perturbation, record.lower, record.upper = np.zeros(len(z)), 0.0, 0.0
-        record.status = RadiusStatus.MISCLASSIFIED
+        visit_mislabelled(record, model, label, norm, box)
         return record
     positives = np.flatnonzero(model.labels_ == label)
     nearest_first = positives[np.argsort(row[positives], kind="stable")]
@@ -112,6 +112,26 @@ def visit(
     blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, record.negative, record.positives, norm)
     record.status = status_of(record.lower, record.upper, tolerance, blur)
     return record
+
+
+def visit_mislabelled(record: Record, model: NearestNeighbors, label: int, norm: Norm, box: Box | None) -> None:
+    """Settle a query that the classifier mislabels as it stands.
+
+    Where exact arithmetic does not agree, its radius lies between 0 and the length of a witness, within rounding of 0;
+    the evidence is the nearest negative and the nearest positive.
+    """
+    of_label = model.labels_ == label
+    rival = int(np.argmin(np.where(of_label, math.inf, record.row)))
+    nearest = np.array([np.argmin(np.where(of_label, record.row, math.inf))])
+    record.lower = 0.0
+    record.improve(nearest_mislabelled(model, record.z, label, rival, box), norm, rival, nearest, np.ones(1))
+    if record.upper == 0:
+        record.negative, record.positives, record.multipliers = -1, nearest[:0], np.zeros(0)
+        record.status = RadiusStatus.MISCLASSIFIED
+        return
+    z_length = float(np.linalg.norm(record.z - model.shift_))
+    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, rival, nearest, norm)
+    record.status = status_of(0.0, record.upper, ROUNDING_WIDTH, blur)
 
 
 def status_of(lower: float, upper: float, tolerance: float, blur: float) -> RadiusStatus:
@@ -166,7 +186,7 @@ def visit_all(
     for label in np.unique(y):
         against = against_of_label(int(label))
         for query in np.flatnonzero(y == label):
-            records[int(query)] = visit(model, int(label), Z[query], norm, against, tolerance)
+            records[int(query)] = visit(model, int(label), Z[query], norm, against, tolerance, box)
             if progress is not None:
                 progress(1)
     done = [records[query] for query in range(len(Z))]

@@ -1,6 +1,8 @@
-"""Witnesses: perturbed points that the classifier itself mislabels, and the upper bounds they prove."""
+"""Witnesses: perturbed points that are mislabelled, and the upper bounds they prove."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +12,23 @@ from convexrml.norms import Box, Norm
 from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.votes import Vote
 
+_SQUARES_VANISH = 2.0**-537
+_LONGER = 10.0 ** np.arange(-15.0, -2.0)
+_FRACTIONS = np.linspace(0, 1, 65)
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
 
 
 def witnessed_norms(Z: NDArray[np.float64], perturbations: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
     """``‖δ‖_p`` along the last axis, rounded up, so that it is not below the norm of ``fl(z + δ) − z`` either.
 
-    The factor ``1 + 4 (d + 4) u`` pays for the sum and the root of the norm.  NaN stays NaN.
+    The factor ``1 + 4 (d + 4) u`` pays for the difference, the sum and the root; squares that vanish, of d entries
+    below 2⁻⁵³⁷, are added.  NaN stays NaN.
     """
     moved = (Z + perturbations) - Z
-    larger = np.maximum(norm.of(perturbations), norm.of(moved))
-    rounded: NDArray[np.float64] = larger * (1 + 4 * (Z.shape[-1] + 4) * UNIT_ROUNDOFF)
+    d = Z.shape[-1]
+    larger = np.maximum(norm.of(perturbations), norm.of(moved)) * (1 + 4 * (d + 4) * UNIT_ROUNDOFF)
+    away = (perturbations != 0).any(axis=-1) | (moved != 0).any(axis=-1)
+    rounded: NDArray[np.float64] = np.where(away, larger + math.sqrt(d) * _SQUARES_VANISH, larger)
     return rounded
 
 
@@ -39,8 +47,9 @@ def first_mislabelled(
 ) -> NDArray[np.float64] | None:
     """The perturbation δ that leads from z to the first of `points` (m, d) that is admissible and mislabelled.
 
-    The classifier is asked about ``z + δ`` as floating point computes it, so that a caller who adds δ to z asks about
-    the same point.  None if there is no such point.
+    Mislabelled twice: by the classifier's own scores, and in exact arithmetic, in which no rounding can feign it.  Both
+    are asked about ``z + δ`` as floating point computes it, so that a caller who adds δ to z asks about the same point.
+    None if there is no such point.
     """
     points = points[model.in_range(points)]
     if len(points) == 0:
@@ -55,7 +64,64 @@ def first_mislabelled(
     good = model.mislabels(candidates, np.full(len(candidates), label), vote=vote)
     if box is not None:
         good &= box.contains(candidates)
-    return deltas[np.argmax(good)] if good.any() else None
+    code = int(model.encode(np.array([label]), 1)[0])
+    for place in np.flatnonzero(good):
+        if model.exact.lost(candidates[place], code, model.n_neighbors, vote.value):
+            found: NDArray[np.float64] = deltas[place]
+            return found
+    return None
+
+
+def sure_witness(
+    model: NearestNeighbors, z: NDArray[np.float64], label: int, delta: NDArray[np.float64], box: Box | None, vote: Vote
+) -> NDArray[np.float64] | None:
+    """A perturbation that the classifier's own scores accept, or one near it that exact arithmetic accepts as well.
+
+    A witness that rounding has feigned is next to the boundary of half-spaces that leave the query out, ``⟨a, δ⟩ ≤ b``
+    with b < 0, so a longer way in its direction leads into them; from δ = 0, a way to the nearest training point of
+    another label does.  `label` is an encoded label.
+    """
+    if model.exact.lost(z + delta, label, model.n_neighbors, vote.value):
+        return delta
+    way = delta
+    if not delta.any():
+        row = model.scores(z[None])[0]
+        way = model.training_points_[int(np.argmin(np.where(model.labels_ == label, math.inf, row)))] - z
+    return first_mislabelled(model, z, model.classes_[label], z + delta + _LONGER[:, None] * way, box, vote)
+
+
+def nearest_mislabelled(
+    model: NearestNeighbors, z: NDArray[np.float64], label: int, negative: int, box: Box | None
+) -> NDArray[np.float64] | None:
+    """The witness of a query that the classifier mislabels as it stands; `label` is an encoded label.
+
+    δ = 0, unless exact arithmetic says that rounding alone mislabels z: then a witness on the way to the negative.
+    """
+    if model.exact.lost(z, label, model.n_neighbors, Vote.PLURALITY.value):
+        return np.zeros_like(z)
+    return nudged_little(model, z, label, np.zeros_like(z), model.training_points_[negative], box)
+
+
+def nudged_little(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: int,
+    perturbation: NDArray[np.float64],
+    inner: NDArray[np.float64],
+    box: Box | None,
+    witness: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64] | None:
+    """`nudged`, whose nudges grow by tens, and then the first witness on the way that it took.
+
+    `witness` is where that way ends if no nudge works; `label` is an encoded label.
+    """
+    name = model.classes_[label]
+    far = nudged(model, z, name, perturbation, inner, box)
+    end = witness if far is None else far
+    if end is None:
+        return None
+    near = first_mislabelled(model, z, name, z + perturbation + _FRACTIONS[:, None] * (end - perturbation), box)
+    return far if near is None else near
 
 
 def nudged(

@@ -435,37 +435,45 @@ def test_all_ways_to_a_score_give_the_same_bits(N, d):
 
 
 @pytest.mark.parametrize("rank", [None, 2])
-def test_is_witness_says_what_the_classifier_says(rank):
+def test_is_witness_says_what_the_classifier_says_and_what_is_sure_is_exact(rank):
     rng = np.random.default_rng(3)
     X = rng.integers(-2, 3, (60, 3)) / 3  # near ties everywhere
     y = rng.integers(0, 2, 60)
     model = NearestNeighbors(1, None if rank is None else rng.integers(-1, 2, (rank, 3)) / 3).fit(X, y)
     own, others = np.flatnonzero(y == 0), np.flatnonzero(y == 1)
+    rounding, seen = model.rounding(Norm(2.0)), set()
     for p in rng.integers(-4, 5, (200, 3)) / 6:
         centred = p - model.shift_
-        said = any(
-            witness.is_witness(model.sites_, model.offsets_, j, own, len(own), centred)  #
+        said = max(
+            witness.is_witness(
+                model.sites_, model.offsets_, X, rounding.lengths, rounding.rules, j, own, len(own), centred
+            )
             for j in others
         )
-        assert said == model.mislabels(p[None], [0])[0]
+        assert (said != witness.NOT) == model.mislabels(p[None], [0])[0]
+        exactly = model.exact.lost(p, 0, 1, "plurality")
+        assert exactly if said == witness.SURE else True
+        seen.add((said, exactly))
+    assert {(witness.NOT, False), (witness.SURE, True), (witness.ROUNDED, True)} <= seen
 
 
 def test_a_nudge_ends_in_the_box_and_in_the_cell():
     model = NearestNeighbors().fit([[0.0, 0.0], [4.0, 0.0]], [0, 1])
     z, delta, step, moved = np.zeros(2), np.array([1.99, 0.0]), np.empty(2), np.empty(2)
+    rounding = model.rounding(Norm(2.0))
     nudges = np.array([0.0, 1e-3, 1e-2, 1e-1])
 
     def nudged(box_upper):
         return witness.nudge(
-            model.sites_, model.offsets_, 1, np.array([4.0, 0.0]), np.array([0]), 1, z, delta, np.full(2, -np.inf),
-            box_upper, model.shift_, nudges, step, moved,
+            model.sites_, model.offsets_, model.training_points_, rounding.lengths, rounding.rules, 1, np.array([0]), 1,
+            z, delta, np.full(2, -np.inf), box_upper, model.shift_, nudges, step, moved,
         )  # fmt: skip
 
-    assert nudged(np.full(2, np.inf))
+    assert nudged(np.full(2, np.inf)) == witness.SURE
     assert step[0] == pytest.approx(1.99 + 1e-2 * 2.01)
     assert model.mislabels((z + step)[None], [0])[0]
-    assert not nudged(np.array([1.999, 1.0]))
-    assert nudged(np.array([2.0, 1.0]))
+    assert nudged(np.array([1.999, 1.0])) == witness.NOT
+    assert nudged(np.array([2.0, 1.0])) == witness.ROUNDED  # a tie, which rounding might feign
     assert step.tolist() == [2.0, 0.0]
 
 

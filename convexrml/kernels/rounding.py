@@ -19,6 +19,13 @@ def gap_rounding(rules, a_i, a_j, z_length, reach):
 
 
 @njit(cache=True, nogil=True)
+def score_rounding(rules, a_i, a_j, p_length):
+    """Bound on the rounding in ``score_j − score_i`` at one point p, ``p_length = ‖p − m‖₂``."""
+    squares = a_i * a_i + a_j * a_j + 2.0 * (a_i + a_j) * p_length
+    return rules[UNIT] * squares + rules[LOST_SCORE] * (1.0 + a_i + a_j + p_length)
+
+
+@njit(cache=True, nogil=True)
 def widened(rules, a_i, a_j, separation):
     """A computed ``‖u_i − u_j‖_q``, carried above the true one."""
     return rules[STRETCH] * separation + rules[SITE_WIDENING] * rules[UNIT] * (a_i + a_j) + rules[LOST_LENGTH]

@@ -8,11 +8,11 @@ from numba import njit
 
 from convexrml.kernels.active_set import constraint_row, nearest_point
 from convexrml.kernels.pruning import farthest_in_box, positives_in_touch, positives_that_matter, rivals
-from convexrml.kernels.rounding import STRETCH, gap_rounding, widened
+from convexrml.kernels.rounding import STRETCH, gap_rounding, score_rounding, widened
 from convexrml.kernels.scores import scores_into
 from convexrml.kernels.triplets import pair_bound
 from convexrml.kernels.vectors import dot
-from convexrml.kernels.witness import nudge
+from convexrml.kernels.witness import NOT, SURE, nudge
 
 SOLVED, MISLABELLED, NO_NEGATIVE, UNREACHED = 0, 1, 2, 3
 _ROUNDOFF = 2.0**-53
@@ -82,9 +82,12 @@ def proved_bound(
 def exact_radii(
     sites, columns, offsets, squares, lengths, points, class_start, shift, euclidean, queries, centred, images,
     own_class, box_lower, box_upper, boxed, outside, rules, spread_rounding,
-    lower, value, steps, witnesses, negative, support, multipliers, support_size, programs,
+    lower, value, steps, witnesses, sure, negative, support, multipliers, support_size, programs,
 ):  # fmt: skip
-    """Exact radii of a batch of queries, written into the last nine arguments; returns the outcome of each.
+    """Exact radii of a batch of queries, written into the last ten arguments; returns the outcome of each.
+
+    `sure` tells whether the witness (of MISLABELLED, the query itself) is one in exact arithmetic: if not, it is one by
+    the classifier's own scores, and rounding may hide that it is none.
 
     ``squares_i = ‖u_i‖²``; ``images = M (z − m)``; under the Euclidean metric ``‖u_i − Mz‖² = score_i + ‖z − m‖²`` and
     one product serves both.  `spread_rounding` is added to every squared distance.
@@ -98,7 +101,7 @@ def exact_radii(
     candidates, bounds = np.empty(N, dtype=np.int64), np.empty(N)
     Q, R = np.empty((d + 1, d)), np.empty((d + 1, d + 1))
     active, lam = np.empty(d + 2, dtype=np.int64), np.empty(d + 2)
-    moved, room_lower, room_upper = np.empty(d), np.empty(d), np.empty(d)
+    moved, other, room_lower, room_upper = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
     for a in range(n_queries):
         t = a % tile
         if t == 0:
@@ -110,6 +113,7 @@ def exact_radii(
         offset = dot(image, image) + spread_rounding[a]
         start, stop = class_start[own_class[a]], class_start[own_class[a] + 1]
         lower[a], value[a], negative[a], support_size[a], programs[a] = np.inf, np.inf, -1, 0, 0
+        sure[a] = True
         if start == 0 and stop == N:
             outcome[a] = NO_NEGATIVE
             continue
@@ -122,10 +126,12 @@ def exact_radii(
         if stop < N:
             after = stop + int(np.argmin(row[stop:]))
             rival = after if rival < 0 or row[after] < row[rival] else rival
+        z_length = np.sqrt(dot(centred[a], centred[a]))
         if row[rival] <= row[nearest]:
             outcome[a], lower[a], value[a] = MISLABELLED, 0.0, 0.0
+            sure[a] = row[nearest] - row[rival] >= score_rounding(rules, longest, longest, z_length)
             continue
-        z_length, reach = np.sqrt(dot(centred[a], centred[a])), 0.0
+        reach = 0.0
         if boxed:  # nothing in the box is farther than this
             value[a] = farthest_in_box(room_lower, room_upper)
             reach = z_length + value[a] if some_outside and value[a] < np.inf else 0.0
@@ -213,30 +219,33 @@ def exact_radii(
             2.0 * small, rounding, candidates,
         )  # fmt: skip
         good = nudge(
-            sites, offsets, j, points[j], candidates, touching, z, steps[a], box_lower, box_upper, shift,
+            sites, offsets, points, lengths, rules, j, candidates, touching, z, steps[a], box_lower, box_upper, shift,
             _SMALL_NUDGES, witnesses[a], moved,
         )  # fmt: skip
         for margin in _MARGINS:  # the training point may lie outside the box: tighten the half-spaces instead
-            if good:
+            if good == SURE or (good != NOT and not boxed):
                 break
             step, m, end = nearest_point(
                 sites, positives, count, halves, spreads, image, sites[j], half + margin * tolerance,
                 room_lower, room_upper, boxed, tolerance, np.inf, Q, R, active, lam,
             )  # fmt: skip
             programs[a] += 1
-            good = nudge(
-                sites, offsets, j, points[j], positives, count, z, step, box_lower, box_upper, shift, _SMALL_NUDGES[:1],
-                witnesses[a], moved,
-            ) and np.sqrt(dot(witnesses[a], witnesses[a])) <= near  # fmt: skip
-        if not good:  # a longer way: more positives matter
+            verdict = nudge(
+                sites, offsets, points, lengths, rules, j, positives, count, z, step, box_lower, box_upper, shift,
+                _SMALL_NUDGES[:1], other, moved,
+            )  # fmt: skip
+            if verdict > good and np.sqrt(dot(other, other)) <= near:
+                good, witnesses[a] = verdict, other
+        if good == NOT:  # a longer way: more positives matter
             near = 1.01 * value[a] + 2.0 * _LARGE_NUDGES[-1] * np.sqrt(way)
             count = positives_that_matter(
                 row, sq, offset, start, stop, half + spread * near + rounding, near, positives, halves, spreads
             )
             good = nudge(
-                sites, offsets, j, points[j], positives, count, z, steps[a], box_lower, box_upper, shift,
+                sites, offsets, points, lengths, rules, j, positives, count, z, steps[a], box_lower, box_upper, shift,
                 _LARGE_NUDGES, witnesses[a], moved,
             )  # fmt: skip
-        if not good or np.sqrt(dot(witnesses[a], witnesses[a])) > near:
+        sure[a] = good == SURE
+        if good == NOT or np.sqrt(dot(witnesses[a], witnesses[a])) > near:
             witnesses[a] = np.nan
     return outcome

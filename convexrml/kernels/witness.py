@@ -1,7 +1,12 @@
-"""Witnesses in the classifier's own arithmetic: the same scores, bit for bit, of the few sites that can matter."""
+"""Witnesses: the classifier's own scores, bit for bit, of the few sites that can matter, and what rounding may hide."""
 
 import numpy as np
 from numba import njit
+
+from convexrml.kernels.rounding import score_rounding
+from convexrml.kernels.vectors import dot
+
+NOT, ROUNDED, SURE = range(3)
 
 
 @njit(cache=True, nogil=True)
@@ -14,11 +19,28 @@ def one_score(site, offset, centred):
 
 
 @njit(cache=True, nogil=True)
-def is_witness(sites, offsets, j, positives, count, centred):
-    """Whether the classifier's own scores put row j no farther than every listed positive."""
-    own = one_score(sites[j], offsets[j], centred)
+def is_witness(sites, offsets, points, lengths, rules, j, positives, count, centred):
+    """Whether row j is no farther than every listed positive: SURE, by the classifier's own scores only, or NOT.
+
+    It is sure if every difference of scores exceeds what rounding may do to it, or the training points are the same.
+    """
+    own, p_length = one_score(sites[j], offsets[j], centred), np.sqrt(dot(centred, centred))
+    verdict = SURE
     for c in range(count):
-        if one_score(sites[positives[c]], offsets[positives[c]], centred) < own:
+        i = positives[c]
+        other = one_score(sites[i], offsets[i], centred)
+        if other < own:
+            return NOT
+        if other - own < score_rounding(rules, lengths[i], lengths[j], p_length) and not same(points[i], points[j]):
+            verdict = ROUNDED
+    return verdict
+
+
+@njit(cache=True, nogil=True)
+def same(x, y):
+    """Whether two rows are equal, entry by entry."""
+    for f in range(x.shape[0]):
+        if x[f] != y[f]:
             return False
     return True
 
@@ -46,15 +68,29 @@ def step_inside(z, point, lower, upper):
 
 
 @njit(cache=True, nogil=True)
-def nudge(sites, offsets, j, inner, positives, count, z, delta, box_lower, box_upper, shift, nudges, step, moved):
-    """Move ``z + δ`` toward the point `inner` of j's cell until it is a witness: writes `step`; whether it worked."""
+def nudge(
+    sites, offsets, points, lengths, rules, j, positives, count, z, delta, box_lower, box_upper, shift, nudges,
+    step, moved,
+):  # fmt: skip
+    """Move ``z + δ`` toward j's training point until it is a witness for sure, and write `step`.
+
+    If it never is, `step` is the first that the classifier's own scores make one; returns SURE, ROUNDED or NOT.
+    """
+    d, inner = z.shape[0], points[j]
+    first, best = np.empty(d), NOT
     for nu in nudges:
-        for f in range(z.shape[0]):
+        for f in range(d):
             point = z[f] + delta[f]
             point += nu * (inner[f] - point)
             step[f] = step_inside(z[f], point, box_lower[f], box_upper[f])
-        if admissible(z, step, box_lower, box_upper, shift, moved) and is_witness(
-            sites, offsets, j, positives, count, moved
-        ):
-            return True
-    return False
+        if not admissible(z, step, box_lower, box_upper, shift, moved):
+            continue
+        verdict = is_witness(sites, offsets, points, lengths, rules, j, positives, count, moved)
+        if verdict == SURE:
+            return SURE
+        if verdict == ROUNDED and best == NOT:
+            first[:] = step
+            best = ROUNDED
+    if best == ROUNDED:
+        step[:] = first
+    return best

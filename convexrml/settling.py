@@ -1,0 +1,94 @@
+"""Witnesses that rounding leaves in doubt, and intervals that it leaves wide, settled in exact arithmetic."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.evidence import Prover
+from convexrml.neighbors import NearestNeighbors
+from convexrml.results import ExactRadii, RadiusStatus
+from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
+from convexrml.witness import nudged_little, sure_witness, witnessed_norm
+
+_AIM = 1 - ROUNDING_WIDTH / 4
+
+
+def settled_votes(
+    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+) -> ExactRadii:
+    """The record with upper bounds witnessed in exact arithmetic, for any k; a note where one is not.
+
+    See `convexrml.witness.sure_witness`; `y` are encoded labels.
+    """
+    notes = list(found.notes)
+    upper, perturbation, status = found.upper.copy(), found.perturbation.copy(), found.status.copy()
+    for a in np.flatnonzero(np.isfinite(found.upper)):
+        delta = sure_witness(model, Z[a], int(y[a]), perturbation[a], found.box, found.vote)
+        if delta is None:
+            notes.append(
+                f"query {a}: its witness loses the vote by the classifier's own scores, not in exact arithmetic"
+            )
+        if delta is None or np.array_equal(delta, perturbation[a]):
+            continue
+        upper[a], perturbation[a] = witnessed_norm(Z[a], delta, found.norm), delta
+        if status[a] in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED):
+            rounded = status[a] is RadiusStatus.MISCLASSIFIED  # rounding alone had it at 0
+            status[a] = status_of(found.lower[a], upper[a], ROUNDING_WIDTH, upper[a] if rounded else 0.0)
+    return dataclasses.replace(found, upper=upper, perturbation=perturbation, status=status, notes=tuple(notes))
+
+
+def settled(
+    found: ExactRadii,
+    doubtful: NDArray[np.bool_],
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    y: NDArray[np.int64],
+) -> ExactRadii:
+    """The record with every upper bound witnessed in exact arithmetic; `y` are encoded labels.
+
+    The search accepts a witness for sure when its scores differ by more than rounding may hide.  That costs a little
+    length, which counts where the radius is small, and ties of whole numbers never differ.  For the queries that are
+    `doubtful`, or whose interval is wider than the tolerance, the point at the distance of the lower bound is nudged
+    into the negative's cell again, by as little as exact arithmetic allows; and a lower bound next to it is tried, for
+    which every negative's multipliers are checked without deducting any rounding.
+    """
+    finite = np.isfinite(found.upper)
+    useful = (found.lower > 0) | np.array([not status.closed for status in found.status])
+    with np.errstate(invalid="ignore"):
+        wide = finite & useful & (found.upper - found.lower > found.tolerance * found.upper)
+    queries = np.flatnonzero((doubtful & finite) | wide)
+    if len(queries) == 0:
+        return found
+    prover, lower, upper = Prover(model), found.lower.copy(), found.upper.copy()
+    perturbation, status, negative = found.perturbation.copy(), found.status.copy(), found.negative.copy()
+    positives, multipliers = list(found.positives), list(found.multipliers)
+    for a in queries:
+        z, label = Z[a], int(y[a])
+        if status[a] is RadiusStatus.MISCLASSIFIED:
+            record = Record(z, model.scores(z[None])[0], np.full(len(z), np.nan))
+            visit_mislabelled(record, model, label, found.norm, found.box)
+            upper[a], perturbation[a], status[a] = record.upper, record.perturbation, record.status
+            negative[a], positives[a], multipliers[a] = record.negative, record.positives, record.multipliers
+        else:
+            j = int(found.negative[a])
+            start, inner = perturbation[a] * min(1.0, found.lower[a] / upper[a]), model.training_points_[j]
+            delta = nudged_little(model, z, label, start, inner, found.box, perturbation[a])
+            reached = math.inf if delta is None else witnessed_norm(z, delta, found.norm)
+            if doubtful[a] or reached < upper[a]:
+                upper[a], perturbation[a] = reached, np.nan if delta is None else delta
+            aim = upper[a] * _AIM
+            if 0 < lower[a] < aim < math.inf and prover.reaches(
+                z, label, aim, found.norm, found.box, found.positives[a]
+            ):
+                lower[a] = aim
+            z_length, rounding = float(np.linalg.norm(z - model.shift_)), model.rounding(found.norm)
+            blur = boundary_rounding(model.sites_, rounding, z_length, j, found.positives[a], found.norm)
+            status[a] = status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
+    return dataclasses.replace(
+        found, lower=lower, upper=upper, perturbation=perturbation, status=status, negative=negative,
+        positives=tuple(positives), multipliers=tuple(multipliers),
+    )  # fmt: skip
