@@ -156,7 +156,7 @@ class KNearestSearch:
         if math.isnan(first):
             return None
         radius = first * (1 + 1e-6)
-        near = self.local(q, radius, radius)
+        near = self.around(q, radius, radius)
         incumbent.attacked(
             near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
         )  # fmt: skip
@@ -201,7 +201,7 @@ class KNearestSearch:
         far = radius
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
-        near = self.local(q, radius, far)
+        near = self.around(q, radius, far)
         if near.n_negatives == 0:
             return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
@@ -234,7 +234,7 @@ class KNearestSearch:
             lower = min(lower, far)
         return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]))
 
-    def local(self, q: Query, radius: float, far: float) -> local.Local:
+    def around(self, q: Query, radius: float, far: float) -> local.Local:
         """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
         data, rules = self.data, self.data.rounding.rules
         start, stop = self.data.class_start[q.label], self.data.class_start[q.label + 1]

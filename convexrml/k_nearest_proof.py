@@ -9,18 +9,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.certificate import Proof, ProofTree
-from convexrml.k_nearest import KNearestSearch
+from convexrml.grouped import grouped_sites
+from convexrml.k_nearest import KNearestSearch, Limits
 from convexrml.kernels import local, multipliers
 from convexrml.kernels.branching import desk_for
 from convexrml.kernels.incumbent import slack_of
 from convexrml.kernels.pairs import nearest_of_pairs
-from convexrml.queries import Query
+from convexrml.kernels.pruning import farthest_in_box
+from convexrml.neighbors import NearestNeighbors
+from convexrml.queries import Query, each_query, prepared
+from convexrml.results import ExactRadii
+from convexrml.votes import Vote
 
 Indices = NDArray[np.int64]
+_LESS = 1e-11  # relative; what rounding subtracts from the same multipliers differs less, found once more
+_MOST_NODES = 10**5
 
 
 class NotProvedError(Exception):
     """A case was met that this radius does not close."""
+
+
+def majority_proofs(
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    y: NDArray[np.int64],
+    radii: ExactRadii,
+    closed_form: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], list[Proof | None]]:
+    """Radii that can be proved of exact k-NN radii in ℓ2, and their proofs; None where the closed form has to do.
+
+    Where a plurality's radius exceeds the majority's, the majority's is searched for and proved.
+
+    Parameters
+    ----------
+    model : NearestNeighbors
+    Z : (n, d) array
+    y : (n,) integer array
+        Encoded labels.
+    radii : ExactRadii
+    closed_form : (n,) array
+        Certified radii of the same queries.
+    """
+    data = grouped_sites(model)
+    search = KNearestSearch(data, model.metric_, model.n_neighbors, Vote.MAJORITY, radii.box)
+    lower, proofs = np.minimum(radii.lower, closed_form), list[Proof | None]()
+    for a, q in enumerate(each_query(data, prepared(model, data, Z, y, radii.box))):
+        proof, known = None, float(radii.lower[a])
+        if known > closed_form[a]:
+            radius = radius_to_prove(search, q, known)
+            proof = majority_proof(search, q, radius)
+            if proof is None and radii.vote is Vote.PLURALITY:
+                known = search.search(q, Limits(nodes=_MOST_NODES)).lower
+                radius = radius_to_prove(search, q, known)
+                proof = majority_proof(search, q, radius) if known > closed_form[a] else None
+            if proof is not None:
+                lower[a] = math.inf if math.isinf(known) else radius
+        proofs.append(proof)
+    return lower, proofs
+
+
+def radius_to_prove(search: KNearestSearch, q: Query, lower: float) -> float:
+    """The radius to prove for a search's lower bound: a little less, or beyond all of a closed box."""
+    if math.isfinite(lower):
+        return lower * (1 - _LESS)
+    return float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z)) if search.box is not None else math.inf
 
 
 def majority_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | None:
@@ -40,13 +93,13 @@ def majority_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | N
     data, s = search.data, (search.k + 1) // 2
     start, stop = data.class_start[q.label], data.class_start[q.label + 1]
     negatives = np.concatenate([np.arange(start), np.arange(stop, len(data.sites))])
-    if len(negatives) < s:
+    if len(negatives) < s:  # whatever the radius
         tree = ProofTree()
         tree.count()
         return tree.proof(np.sort(data.order[negatives]), np.zeros((0, s)))
-    if stop - start < s:
-        return None  # then nothing is certified
-    near = search.local(q, radius, radius)
+    if stop - start < s or math.isinf(radius):
+        return None
+    near = search.around(q, radius, radius)
     m = near.n_negatives
     apart = local.separations(near)
     nearest = data.order[start + np.argsort(q.row[start:stop], kind="stable")[:s]]
@@ -62,7 +115,9 @@ def majority_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | N
         case.close([], [], [], [j for _, j in sorted(candidates)])
     except NotProvedError:
         return None
-    open_ones = np.sort(data.order[near.rows[[j for _, j in candidates]]]) if candidates else np.zeros(0, dtype=np.int64)
+    open_ones = (
+        np.sort(data.order[near.rows[[j for _, j in candidates]]]) if candidates else np.zeros(0, dtype=np.int64)
+    )
     rows = [swept[j] for j in sorted(swept)]
     return case.tree.proof(open_ones, np.array(rows, dtype=np.int64).reshape(len(rows), s))
 
@@ -177,9 +232,15 @@ class _Case:
             before.append(i)
 
     def _if_member(
-        self, j: int, allowed: Indices, kept: list[int], free: int, phi: NDArray[np.float64], evidence: multipliers.Evidence
+        self,
+        j: int,
+        allowed: Indices,
+        kept: list[int],
+        free: int,
+        phi: NDArray[np.float64],
+        evidence: multipliers.Evidence,
     ) -> tuple[float, list[_Row]]:
-        """What is proved if j joins the members, and the rows that prove it: of one kept positive, or of `free` others."""
+        """What is proved if j joins the members, and the rows that prove it: one kept positive's, or `free` others'."""
         m = self.near.n_negatives
         pulls = np.where(self.apart[j] > 0, phi[j] - phi[self.positives], 0.0) / np.maximum(self.apart[j], 1e-300)
         best: tuple[float, list[_Row]] = (0.0, [])
@@ -196,9 +257,7 @@ class _Case:
         found = [self._one_more(j, i, phi, evidence) for i in eager[:free]]
         return max(best, (min(bound for _, bound in found), [row for row, _ in found]), key=lambda one: one[0])
 
-    def _one_more(
-        self, j: int, i: int, phi: NDArray[np.float64], evidence: multipliers.Evidence
-    ) -> tuple[_Row, float]:
+    def _one_more(self, j: int, i: int, phi: NDArray[np.float64], evidence: multipliers.Evidence) -> tuple[_Row, float]:
         """The row of member j and other i with its best multiplier, and what is proved with it."""
         violation, apart = float(phi[j] - phi[i]), float(self.apart[j, i - self.near.n_negatives])
         if not (violation > 0 and apart > 0):
@@ -219,8 +278,3 @@ class _Case:
                 box[f % d] = box.get(f % d, 0.0) + (2 * float(weight) if f < d else -2 * float(weight))
         J, I, lam = zip(*pairs, strict=True) if pairs else ((), (), ())  # noqa: E741
         self.tree.multipliers(self.names[list(J)], self.names[list(I)], lam, box)
-
-
-def claimed_radius(lower: float, within: float) -> float:
-    """The radius to prove for a search's lower bound: a little less, or all of a closed box."""
-    return min(within, lower) if math.isinf(lower) else lower * (1 - 1e-11)
