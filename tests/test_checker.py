@@ -204,7 +204,8 @@ def mutants(certificate, rng, others):
     for factor in (0.0, -1.0, 0.5, 1 + 1e-6, math.nan, math.inf):
         values = proof.values.copy()
         if len(values):
-            values[rng.integers(len(values))] *= factor
+            at = rng.integers(len(values))
+            values[at] = float(values[at]) * factor
             yield give(certificate, proof=give(proof, values=values))
 
 
@@ -215,12 +216,15 @@ def judge_mutants(cloud, seeds):
         rng = np.random.default_rng(seed)
         norm, rank, boxed = (1, 2, math.inf)[seed % 3], [None, None, 1, 2][seed // 3 % 4], seed // 12 % 2 == 1
         model, instance, found = certified(cloud, seed, norm, rank, boxed, seed // 24 % 2 == 0, n=7, queries=2)
+        radii = {}
         for certificate in found.certificates:
             for mutant in mutants(certificate, rng, set(model.exact.labels) - {certificate.label}):
                 if mutant.box is not None and not mutant.box.contains(mutant.query):
                     continue
-                radius = instance.exact(mutant.query, mutant.label, mutant.norm.order, box_of(mutant))
-                true = is_true(mutant, instance, radius)
+                asked = mutant.query.tobytes(), mutant.label, mutant.norm, str(box_of(mutant))
+                if asked not in radii:
+                    radii[asked] = instance.exact(mutant.query, mutant.label, mutant.norm.order, box_of(mutant))
+                true = is_true(mutant, instance, radii[asked])
                 hashes = {**model.exact.sha256, "query": checker.digest("query", mutant.query)}
                 proved = mutant.sha256 == hashes and has_witness(mutant, instance) and reference.holds(mutant, instance)
                 said = accepted(mutant, model.exact)
@@ -241,7 +245,7 @@ def test_mutants_are_judged_as_the_reference_judges_them(cloud):
 
 @pytest.mark.slow
 def test_thousands_of_false_claims_are_rejected(cloud):
-    assert judge_mutants(cloud, range(100, 400))["false"] >= 4000
+    assert judge_mutants(cloud, range(100, 260))["false"] >= 4000
 
 
 def test_a_negative_that_is_left_out_is_missed(cloud):
