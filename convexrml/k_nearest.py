@@ -32,6 +32,7 @@ _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
 _MANY_RAYS = 64
+_SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
 _STRETCHES = (1.0, 10.0, 1000.0)
 
 
@@ -155,8 +156,12 @@ class KNearestSearch:
             first = float(np.linalg.norm(best))
         if math.isnan(first):
             return None
-        radius = first * (1 + 1e-6)
-        near = self.around(q, radius, radius)
+        radius = max(
+            first * (1 + 1e-6), _SMALLEST_BALL * float(np.linalg.norm(q.centred) + data.rounding.lengths.max())
+        )
+        within = self.around(q, radius, radius)
+        if within.n_negatives > 0:  # none: all are ties up to rounding
+            near = within
         incumbent.attacked(
             near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
         )  # fmt: skip

@@ -24,6 +24,7 @@ from convexrml.votes import Vote
 Indices = NDArray[np.int64]
 _LESS = 1e-11  # relative; what rounding subtracts from the same multipliers differs less, found once more
 _MOST_NODES = 10**5
+_SMALLEST = 1e-15  # of the lengths around: a ball for a box that is a single point
 
 
 class NotProvedError(Exception):
@@ -73,7 +74,10 @@ def radius_to_prove(search: KNearestSearch, q: Query, lower: float) -> float:
     """The radius to prove for a search's lower bound: a little less, or beyond all of a closed box."""
     if math.isfinite(lower):
         return lower * (1 - _LESS)
-    return float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z)) if search.box is not None else math.inf
+    if search.box is None:
+        return math.inf
+    around = float(np.linalg.norm(q.centred) + search.data.rounding.lengths.max())
+    return max(float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z)), _SMALLEST * around)
 
 
 def majority_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | None:
@@ -112,7 +116,10 @@ def majority_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | N
         else:
             candidates.append((bound, j))
     try:
-        case.close([], [], [], [j for _, j in sorted(candidates)])
+        if len(candidates) < s:
+            case.tree.count()
+        else:
+            case.close([], [], [], [j for _, j in sorted(candidates)])
     except NotProvedError:
         return None
     open_ones = (
@@ -142,7 +149,7 @@ class _Case:
         self.s = (search.k + 1) // 2
         self.tree = ProofTree()
         self.positives = np.arange(near.n_negatives, len(near.halves))
-        self.slack = slack_of(near)
+        self.slack = slack_of(near) if len(near.halves) else 0.0
         self.desk = desk_for(len(near.halves), len(q.z), search.k)
 
     def farthest(self, j: int, count: int) -> Indices:
