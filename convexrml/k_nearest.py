@@ -212,6 +212,9 @@ class KNearestSearch:
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
             return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near)
+        useful = local.narrowed(near, apart, radius)
+        near = self._gathered(q, near.rows[useful], near.n_negatives, far)
+        apart = np.ascontiguousarray(apart[:, useful[near.n_negatives :]])
         tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
         limit, outcome = _limit_met(limits, tree, started), kernel.MORE
