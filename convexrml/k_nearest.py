@@ -188,8 +188,7 @@ class KNearestSearch:
             return Finding(found.lower, math.inf, none, status, found.nodes)
         upper, step = found.witness.upper, found.witness.step
         lower = min(found.lower, upper)
-        blur = found.witness.blur if lower <= found.witness.blur else 0.0
-        status = status_of(lower, upper, ROUNDING_WIDTH, blur)
+        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
         return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
 
     def _branch_and_bound(
