@@ -63,12 +63,13 @@ class Trace:
 
 
 def hardest_cases(results: Sequence[NearestResult]) -> list[NearestResult]:
-    """Of each data set the Euclidean majority case with most nodes; the few data sets with most nodes of all."""
+    """The Euclidean majority case with most nodes of each data set; if there are many, those with most nodes of all."""
     hardest: dict[str, NearestResult] = {}
     for result in sorted(results, key=lambda result: -result.nodes.max()):
         if (result.metric, result.vote) == (EUCLIDEAN, MAJORITY):
             hardest.setdefault(result.name, result)
-    return list(hardest.values())[:_MOST_CASES]
+    few = list(hardest.values())[:_MOST_CASES]
+    return [result for result in results if any(result is case for case in few)]
 
 
 def trace_hardest(
@@ -124,9 +125,9 @@ def checked(traces: Sequence[Trace]) -> str:
 def anytime_figure(traces: Sequence[Trace]) -> Figure:
     """Bounds against time, a panel for each case, relative to the nearest witness found in the end."""
     panels = list(dict.fromkeys((trace.name, trace.k) for trace in traces))
-    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 3.9), dpi=150, layout="constrained")
+    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    row: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    row: Any = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, k) in zip(row, panels, strict=True):
         those = [trace for trace in traces if (trace.name, trace.k) == (name, k)]
         for trace, colour in zip(those, _COLOURS, strict=False):
@@ -139,7 +140,8 @@ def anytime_figure(traces: Sequence[Trace]) -> Figure:
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8.5, loc="lower right", title="hardest points: radius", title_fontsize=8.5)
+        below = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.16), "alignment": "left"}
+        axes.legend(frameon=False, fontsize=9, title="radius of the hardest points", title_fontsize=9, **below)
     row[0].set_ylabel("bounds / nearest witness found in the end")
     row[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     lines = [Line2D([], [], color="0.2", lw=1.6), Line2D([], [], color="0.2", lw=1.6, ls=_DASHES)]

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.checker import Rejected, check
+from convexrml.evidence import Prover
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
-from convexrml.results import AttackRadii, ExactRadii, RadiusStatus
+from convexrml.results import AttackRadii, ExactRadii, RadiusStatus, selected
 from convexrml.verdicts import Comparison, Verdict
-from convexrml.votes import Vote
+from convexrml.votes import Vote, same_vote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +104,44 @@ class Docket:
                 self.enter(Verdict.SKIPPED, query, "certified", low, above, high, f"no usable gap{met}")
             else:
                 self.enter(Verdict.HOLDS, query, "certified", low, above, high)
+
+    def certificates(
+        self, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[Any], name: str, interval: ExactRadii
+    ) -> None:
+        """Each exact interval as a certificate: what integers alone confirm of it.
+
+        Only intervals that are in order can be certified; the others are convicted elsewhere.
+        """
+        lower, upper = interval.lower, interval.upper
+        with np.errstate(invalid="ignore"):
+            usable = (
+                (lower >= 0) & (lower <= upper) & (np.isinf(upper) | np.isfinite(interval.perturbation).all(axis=1))
+            )
+        at = np.flatnonzero(usable)
+        made = iter(Prover(model).certificates(Z[at], y[at], selected(interval, at)) if len(at) else [])
+        one_vote = interval.vote is Vote.MAJORITY or same_vote(model.n_neighbors, len(model.classes_))
+        for query in range(len(Z)):
+            below, low, above = f"certificate of exact {name}", math.nan, f"exact {name}"
+            if not usable[query]:
+                self.enter(Verdict.SKIPPED, query, below, low, above, float(lower[query]), "nothing to certify")
+                continue
+            certificate = next(made)
+            low, high = certificate.lower, float(lower[query])
+            try:
+                check(certificate.to_bytes(), model.exact)
+            except Rejected as rejected:
+                self.enter(Verdict.VIOLATED, query, below, low, above, high, f"the checker rejects it: {rejected}")
+                continue
+            if math.isfinite(upper[query]) and certificate.upper is None:
+                reason = "the witness does not lose the vote in exact arithmetic"
+                self.enter(Verdict.VIOLATED, query, below, low, above, float(upper[query]), reason)
+            elif low >= high * (1 - interval.tolerance):
+                self.enter(Verdict.HOLDS, query, below, low, above, high)
+            elif interval.status[query] is RadiusStatus.EXACT and one_vote and self.norm.order == 2:
+                reason = "exact arithmetic proves less than was found"
+                self.enter(Verdict.INCONCLUSIVE, query, below, low, above, high, reason)
+            else:
+                self.enter(Verdict.SKIPPED, query, below, low, above, high, "only the closed form is certified")
 
     def skip(self, below: str, lower: NDArray[np.float64], above: str, reason: str) -> None:
         """A road that gave nothing at all."""

@@ -95,7 +95,8 @@ def crosscheck(
 
     What is compared, on every point: the certified radius with each exact interval; the certified radius with the
     attack radius; each exact lower bound with the attack radius and with every exact upper bound; and each upper bound
-    with its witness, at which the classifier itself has to lose the vote, inside the box, no longer than claimed.
+    with its witness, at which the classifier itself has to lose the vote, inside the box, no longer than claimed.  Each
+    exact interval is also made into a certificate, which `convexrml.checker` has to accept in exact arithmetic.
 
     A comparison is **violated** when a lower bound exceeds an upper bound, whatever a solver says: every upper bound
     has a witness that the classifier itself mislabels, and every lower bound has given up all rounding on either side,
@@ -196,6 +197,7 @@ def crosscheck(
                     docket.bound_against_interval(certified, f"exact {name}", interval)
                     docket.exact_against_witness(name, interval, f"exact {name}", interval.upper)
                     docket.exact_against_witness(name, interval, "attack", attack.upper)
+                    docket.certificates(model, points, labels, name, interval)
                 for one, other in itertools.permutations(exacts, 2):
                     docket.exact_against_witness(one, exacts[one], f"exact {other}", exacts[other].upper)
     except KeyboardInterrupt as stop:

@@ -32,6 +32,7 @@ _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
 _MANY_RAYS = 64
+_SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
 _STRETCHES = (1.0, 10.0, 1000.0)
 
 
@@ -155,8 +156,12 @@ class KNearestSearch:
             first = float(np.linalg.norm(best))
         if math.isnan(first):
             return None
-        radius = first * (1 + 1e-6)
-        near = self._local(q, radius, radius)
+        radius = max(
+            first * (1 + 1e-6), _SMALLEST_BALL * float(np.linalg.norm(q.centred) + data.rounding.lengths.max())
+        )
+        within = self.around(q, radius, radius)
+        if within.n_negatives > 0:  # none: all are ties up to rounding
+            near = within
         incumbent.attacked(
             near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
         )  # fmt: skip
@@ -201,7 +206,7 @@ class KNearestSearch:
         far = radius
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
-        near = self._local(q, radius, far)
+        near = self.around(q, radius, far)
         if near.n_negatives == 0:
             return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
@@ -234,7 +239,7 @@ class KNearestSearch:
             lower = min(lower, far)
         return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]))
 
-    def _local(self, q: Query, radius: float, far: float) -> local.Local:
+    def around(self, q: Query, radius: float, far: float) -> local.Local:
         """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
         data, rules = self.data, self.data.rounding.rules
         start, stop = self.data.class_start[q.label], self.data.class_start[q.label + 1]

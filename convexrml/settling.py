@@ -20,7 +20,7 @@ _AIM = 1 - ROUNDING_WIDTH / 4
 def settled_votes(
     found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
 ) -> ExactRadii:
-    """The record with upper bounds witnessed in exact arithmetic, for any k; a note where one is not.
+    """The record with upper bounds witnessed in exact arithmetic, for any k; one that is not is left out, with a note.
 
     See `convexrml.witness.sure_witness`; `y` are encoded labels.
     """
@@ -30,8 +30,10 @@ def settled_votes(
         delta = sure_witness(model, Z[a], int(y[a]), perturbation[a], found.box, found.vote)
         if delta is None:
             notes.append(
-                f"query {a}: its witness loses the vote by the classifier's own scores, not in exact arithmetic"
+                f"query {a}: left out a witness that loses by the classifier's own scores, not in exact arithmetic"
             )
+            upper[a], perturbation[a] = math.inf, math.nan
+            status[a] = RadiusStatus.INTERVAL if status[a].closed else status[a]
         if delta is None or np.array_equal(delta, perturbation[a]):
             continue
         upper[a], perturbation[a] = witnessed_norm(Z[a], delta, found.norm), delta

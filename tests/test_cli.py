@@ -303,8 +303,8 @@ def test_crosscheck_counts(files, tmp_path):
     found = check(
         load_data(train, test).head(4), box=(-5.0, 5.0), norms=("1", "2", "inf"), solvers=("search", "clarabel", "daqp")
     ).judge
-    # per point, norm and box: witness and bound of the attack, four for each exact road, six among these
-    assert len(found.comparisons) == 4 * 3 * 2 * (2 + 3 * 4 + 6) and "skipped" in shown
+    # per point, norm and box: witness and bound of the attack, five for each exact road, six among these
+    assert len(found.comparisons) == 4 * 3 * 2 * (2 + 3 * 5 + 6) and "skipped" in shown
     assert "search, clarabel, daqp" in shown
     assert [str(n) for n in (found.checked, 0, 0, found.skipped)] == shown.splitlines()[5].split()
     assert "No violation" in shown and "disagreement" in shown and not out.exists()

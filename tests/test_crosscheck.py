@@ -68,8 +68,8 @@ def test_honest_roads_agree(ordinary):
     assert report.inconclusive == 0
     assert report.skipped <= 0.1 * len(report.comparisons)
     # per query, norm and box: the attack's witness and certified–attack; for each exact road its witness,
-    # certified–exact, its own two ends and exact–attack; and the exact roads both ways
-    assert len(report.comparisons) == 4 * 3 * 2 * (2 + 3 * 4 + 3 * 2)
+    # certified–exact, its own two ends, exact–attack and its certificate; and the exact roads both ways
+    assert len(report.comparisons) == 4 * 3 * 2 * (2 + 3 * 5 + 3 * 2)
     assert sum(steps) == 4 * 3 * 2 * 3
     assert report.worst_excess <= 0
     assert report.disagreement <= 1e-8
@@ -84,7 +84,7 @@ def test_every_pair_of_roads_is_compared_once_for_every_query(tight):
     exact = [f"exact {name}" for name in EXACT_ROADS]
     pairs = {("certified", "attack"), ("witness of attack", "attack")}
     pairs |= {("certified", name) for name in exact} | {(name, "attack") for name in exact}
-    pairs |= {(f"witness of {name}", name) for name in exact}
+    pairs |= {(f"{what} of {name}", name) for name in exact for what in ("witness", "certificate")}
     pairs |= {(one, other) for one in exact for other in exact}  # each with itself, too
     assert {(c.below, c.above) for c in report.comparisons} == pairs
     assert len(seen) == 2 * 3 * len(pairs)
@@ -194,9 +194,11 @@ def test_an_exact_road_that_claims_too_little_is_convicted(tight):
     report = crosscheck(*tight, roads=Roads(exact=road))
     assert_counts_add_up(report)
     assert {(c.below, c.above) for c in report.violations} == {
-        (below, f"exact {name}") for name in EXACT_ROADS for below in ("certified", f"witness of exact {name}")
+        (below, f"exact {name}")
+        for name in EXACT_ROADS
+        for below in ("certified", f"witness of exact {name}", f"certificate of exact {name}")
     }
-    assert report.violated == 2 * 3 * 6
+    assert report.violated == 3 * 3 * 6
 
 
 # --- planted faults in witnesses ------------------------------------------------------------------------------------
@@ -298,7 +300,7 @@ def test_an_exact_road_without_numbers_never_holds(tight, which):
     road = "exact clarabel"
     broken = [c for c in report.comparisons if which != "lower" and c.above == road]
     broken += [c for c in report.comparisons if which != "upper" and c.below == road]
-    broken += [c for c in report.comparisons if (c.below, c.above) == ("certified", road)]
+    broken += [c for c in report.comparisons if c.above == road and c.below in ("certified", f"certificate of {road}")]
     assert {(c.below, c.above) for c in broken} >= {("certified", road), (road, road)}
     assert {c.verdict for c in broken} == {Verdict.SKIPPED}
     assert {c.verdict for c in report.comparisons if c not in broken} == {Verdict.HOLDS}
@@ -435,10 +437,10 @@ def test_more_neighbours_on_equal_terms(crowd, vote):
     )  # fmt: skip
     assert_counts_add_up(report)
     assert report.violated == report.inconclusive == 0
-    assert len(report.comparisons) == len(data.Z) * 3 * 2 * (2 + 2 * 4 + 2)
+    assert len(report.comparisons) == len(data.Z) * 3 * 2 * (2 + 2 * 5 + 2)
     assert set(report.exact) == {(n, b, s) for n in ("1", "2", "inf") for b in (0, 1) for s in ("search", "scip")}
     assert (report.n_neighbors, report.vote.value) == (5, vote)
-    assert {c.reason for c in report.comparisons} <= {"", "no witness"}
+    assert {c.reason for c in report.comparisons} <= {"", "no witness", "only the closed form is certified"}
     assert report.disagreement == 0 and report.worst_excess <= 0
 
 

@@ -202,16 +202,16 @@ def test_arguments_that_cannot_be_used():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", ["scip", "gurobi"])
+@pytest.mark.parametrize(("solver", "n"), [("scip", 4), ("gurobi", 16)])
 @pytest.mark.parametrize(("k", "vote"), [(3, "plurality"), (5, "majority"), (5, "plurality")])
-def test_digits_against_the_search(solver, k, vote):
+def test_digits_against_the_search(solver, n, k, vote):
     pytest.importorskip({"gurobi": "gurobipy", "scip": "pyscipopt"}[solver])
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))
     X, y = X[order] / 16, y[order]
-    model, Z, labels = NearestNeighbors(k).fit(X[:300], y[:300]), X[1000:1006], y[1000:1006]
+    model, Z, labels = NearestNeighbors(k).fit(X[:300], y[:300]), X[1000 : 1000 + n], y[1000 : 1000 + n]
     try:
         search = exact_radius(model, Z, labels, vote=vote, method="search")
     except UnsupportedError as error:

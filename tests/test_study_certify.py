@@ -236,8 +236,8 @@ def test_check_looks_without_and_with_the_box():
     found = check(blobs().head(3), norms=("1", "inf"), box=(-1.0, 2.0), clip=True, solvers=("clarabel",))
     assert len(found.judge.boxes) == 2 and [norm.name for norm in found.judge.norms] == ["1", "inf"]
     assert found.judge.n_queries == 3 and found.judge.violated == 0
-    # the attack's witness and the bound below it; witness, certified, itself, attack for the one exact road
-    assert len(found.judge.comparisons) == 2 * 2 * 3 * (2 + 4)
+    # the attack's witness and the bound below it; witness, certified, itself, attack, certificate of the exact road
+    assert len(found.judge.comparisons) == 2 * 2 * 3 * (2 + 5)
     assert check(blobs().head(1), norms=("2",)).judge.solvers == ("search", "clarabel", "daqp")
 
 
