@@ -188,8 +188,7 @@ class KNearestSearch:
             return Finding(found.lower, math.inf, none, status, found.nodes)
         upper, step = found.witness.upper, found.witness.step
         lower = min(found.lower, upper)
-        blur = found.witness.blur if lower <= found.witness.blur else 0.0
-        status = status_of(lower, upper, ROUNDING_WIDTH, blur)
+        status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
         return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
 
     def _branch_and_bound(
@@ -212,6 +211,9 @@ class KNearestSearch:
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
             return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near)
+        useful = local.narrowed(near, apart, radius)
+        near = self._gathered(q, near.rows[useful], near.n_negatives, far)
+        apart = np.ascontiguousarray(apart[:, useful[near.n_negatives :]])
         tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
         limit, outcome = _limit_met(limits, tree, started), kernel.MORE

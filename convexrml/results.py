@@ -112,7 +112,8 @@ class ExactRadii:
         Programs solved for the query; of a branch and bound, the nodes evaluated.
     tolerance : float
         Relative width up to which an interval counts as EXACT: the solver profile's plus 1e-9, or the search's 1e-9.
-        (Radii so small that rounding in the classifier's own scores is larger count as EXACT within that rounding.)
+        (Where rounding in the classifier's own scores moves the boundary by more, an interval counts as EXACT within
+        that rounding.)
     solver : str
         The profile's name, or ``"search"``.
     norm : Norm

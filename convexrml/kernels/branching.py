@@ -178,15 +178,13 @@ def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count
 
     Of the `count` others farthest from j's half-spaces, at least one is not excused.
     """
-    found, m = 0, local.n_negatives
-    farness, rows_i = desk.farness, desk.rows_i
+    found, m, least, own = 0, local.n_negatives, 0.0, phi[j]
+    farness, rows_i, distances = desk.farness, desk.rows_i, apart[j]
     for c in range(n_others):
         i = others[c]
-        if phi[j] <= phi[i] or apart[j, i - m] <= 0.0:
+        if own - phi[i] <= least * distances[i - m] or distances[i - m] <= 0.0:
             continue
-        far = (phi[j] - phi[i]) / apart[j, i - m]
-        if found == count and far <= farness[count - 1]:
-            continue
+        far = (own - phi[i]) / distances[i - m]
         if found < count:
             found += 1
         place = found - 1
@@ -194,6 +192,8 @@ def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count
             farness[place], rows_i[place] = farness[place - 1], rows_i[place - 1]
             place -= 1
         farness[place], rows_i[place] = far, i
+        if found == count:
+            least = farness[count - 1]
     bound = 0.0
     if found == count:
         bound = np.inf

@@ -314,18 +314,23 @@ def witnessed(local, offsets, z, shift, box_lower, box_upper, rule, target, near
         for t in range(n):
             values[t] = one_score(local.sites[t], offsets[local.rows[t]], moved)
         if lost(rule, values, local.classes, space)[0]:
-            return blur_of(local, space.active, rows)
+            return blur_of(local, space.active, space.multipliers, rows, space.w)
     return -1.0
 
 
 @njit(cache=True, nogil=True)
-def blur_of(local, active, rows):
-    """How far rounding keeps bound and witness apart at active rows: a deduction and a margin, over the distance."""
-    n, blur = local.sites.shape[0], 0.0
-    apart_by = 2.5 * slack_of(local)
+def blur_of(local, active, multipliers, rows, w):
+    """How far rounding keeps bound and witness apart: a deduction and a margin on every binding row.
+
+    If every right-hand side moves by at most ε, the least ‖w‖ moves by ``ε Σλ / ‖w‖``, with the multipliers of ``w = −Σ
+    λ_k a_k``; near 0, by ε over the distance of one row's sites.
+    """
+    n, total, nearest = local.sites.shape[0], 0.0, 0.0
+    length, moved = np.sqrt(dot(w, w)), 2.5 * slack_of(local)
     for k in range(rows):
         if active[k] >= 0:
             j, i = active[k] // n, active[k] % n
             apart = distance(local.sites[i], local.sites[j], 2.0)
-            blur = max(blur, apart_by / apart if apart > 0.0 else 0.0)
-    return blur
+            nearest = max(nearest, moved / apart if apart > 0.0 else 0.0)
+            total += max(multipliers[k], 0.0)
+    return max(nearest, moved * total / length if length > 0.0 else 0.0)

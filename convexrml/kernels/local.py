@@ -168,6 +168,24 @@ def separations(local):
 
 
 @njit(cache=True, nogil=True)
+def narrowed(local, apart, radius):
+    """Which points still matter once distances are known: all negatives, and positives that some of these can pass.
+
+    Within the ball negative j is no farther than positive i only if ``h_j − h_i ≥ −‖u_i − u_j‖ radius``.
+    """
+    n, m = local.halves.shape[0], local.n_negatives
+    useful = np.ones(n, dtype=np.bool_)
+    for i in range(m, n):
+        useful[i] = False
+        for j in range(m):
+            loss = 0.5 * gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, local.reach)
+            if local.halves[i] - local.halves[j] <= apart[j, i - m] * radius + loss:
+                useful[i] = True
+                break
+    return useful
+
+
+@njit(cache=True, nogil=True)
 def largest_bounds(local, apart, count):
     """The `count` largest triplet bounds of each negative with the positives, rounding subtracted, largest first.
 
