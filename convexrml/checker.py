@@ -136,7 +136,7 @@ class TrainingSet:
         self.kind, self.t, places = kind, places_of(self.X), places_of(L)
         self.metric_places = 2 * places if kind == "components" else places
         self._L, self._points = [integers(row, places) for row in L], dict[int, tuple[list[int], list[int]]]()
-        self.centre, sizes = np.median(self.X, axis=0), np.abs(L)  # this and the rest serve the filter
+        self.centre, sizes = self.X.mean(axis=0), np.abs(L)  # this and the rest serve the filter
         centred = self.X - self.centre
         self.sites = centred if kind == "euclidean" else centred @ L if kind == "matrix" else (centred @ L.T) @ L
         self.offsets, self.lengths = np.einsum("ij,ij->i", self.sites, centred), np.linalg.norm(centred, axis=1)

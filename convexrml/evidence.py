@@ -147,7 +147,7 @@ class Prover:
         else:
             hints = radii.positive[a : a + 1]
             hints = hints[hints >= 0]
-        proof, sure = given, lower
+        proof, sure = given, 0.0  # what a given proof is worth is up to the checker
         if lower > 0 and given is None:
             proof, sure = self._prove(self._case(z, label, row, lower, radii.norm, box), hints)
         hashes = {**self.training.sha256, "query": digest("query", z)}
@@ -155,7 +155,7 @@ class Prover:
             lower, upper, radii.norm, self.model.n_neighbors, vote, self.training.labels[label], z, witness, box,
             proof if lower > 0 else None, hashes, about,
         )  # fmt: skip
-        return made if sure >= lower and given is None else self._lowered(made, sure)
+        return made if sure >= lower else self._lowered(made, sure)
 
     def reaches(
         self, z: NDArray[np.float64], label: int, radius: float, norm: Norm, box: Box | None, hints: NDArray[np.int64]

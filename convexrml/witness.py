@@ -13,6 +13,7 @@ from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.votes import Vote
 
 _SQUARES_VANISH = 2.0**-537
+_GRIDS = 2.0 ** -np.arange(44.0, 2.0, -6.0)
 _LONGER = 10.0 ** np.arange(-15.0, -2.0)
 _FRACTIONS = np.linspace(0, 1, 65)
 _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]])
@@ -79,7 +80,8 @@ def sure_witness(
 
     A witness that rounding has feigned is next to the boundary of half-spaces that leave the query out, ``⟨a, δ⟩ ≤ b``
     with b < 0, so a longer way in its direction leads into them; from δ = 0, a way to the nearest training point of
-    another label does.  `label` is an encoded label.
+    another label does.  Where a tie itself is what loses the vote, nothing leads deeper; but between whole numbers the
+    tie may lie at a point of few binary places, so the witness is rounded to these too.  `label` is an encoded label.
     """
     if model.exact.lost(z + delta, label, model.n_neighbors, vote.value):
         return delta
@@ -87,7 +89,9 @@ def sure_witness(
     if not delta.any():
         row = model.scores(z[None])[0]
         way = model.training_points_[int(np.argmin(np.where(model.labels_ == label, math.inf, row)))] - z
-    return first_mislabelled(model, z, model.classes_[label], z + delta + _LONGER[:, None] * way, box, vote)
+    snapped = np.rint((z + delta) / _GRIDS[:, None]) * _GRIDS[:, None]
+    points = np.concatenate([z + delta + _LONGER[:, None] * way, snapped])
+    return first_mislabelled(model, z, model.classes_[label], points, box, vote)
 
 
 def nearest_mislabelled(

@@ -6,7 +6,8 @@ import pytest
 
 from convexrml import NearestNeighbors
 from convexrml.norms import as_box, as_norm
-from convexrml.witness import first_mislabelled, nudged, witnessed_norm
+from convexrml.votes import Vote
+from convexrml.witness import first_mislabelled, nudged, sure_witness, witnessed_norm
 
 
 @pytest.fixture
@@ -40,6 +41,19 @@ def test_the_first_admissible_and_mislabelled_point(line):
     assert first_mislabelled(line, z, "left", points, None).tolist() == [1.0]  # the tie at 2 counts
     assert first_mislabelled(line, z, "left", points[:2], None) is None
     assert first_mislabelled(line, z, "right", points, None).tolist() == [0.5]
+
+
+def test_a_tie_of_whole_numbers_is_met_where_nothing_leads_deeper():
+    """Five neighbours, and a vote that is lost at a point where sites tie, and nowhere around it."""
+    X = [[3, -2, -3], [3, -1, -2], [2, -1, 3], [-2, 2, -1], [-2, 2, -1], [-2, 0, -2], [-3, 2, 0], [1, 0, 1], [0, 0, 3],
+         [3, 2, -1], [0, 0, 1]]  # fmt: skip
+    model = NearestNeighbors(5, [[1, -2, -1], [2, -2, 0]]).fit(X, [2, 2, 1, 0, 2, 2, 0, 2, 2, 0, 2])
+    z, tie = np.array([1.0, 0.0, 3.0]), np.array([8.75, 6.5, 15.25])
+    assert model.exact.lost(z + tie, 2, 5, "majority")
+    for off in (-1e-13, -1e-15, 1e-15, 1e-13):
+        near = tie * (1 + off)
+        assert not model.exact.lost(z + near, 2, 5, "majority")
+        assert sure_witness(model, z, 2, near, None, Vote.MAJORITY).tolist() == tie.tolist()
 
 
 def test_points_are_clipped_to_the_box(line):
