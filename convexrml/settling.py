@@ -87,8 +87,10 @@ def settled(
                 z, label, aim, found.norm, found.box, found.positives[a]
             ):
                 lower[a] = aim
+            if (lower[a], upper[a]) == (found.lower[a], found.upper[a]):
+                continue
             z_length, rounding = float(np.linalg.norm(z - model.shift_)), model.rounding(found.norm)
-            blur = boundary_rounding(model.sites_, rounding, z_length, j, found.positives[a], found.norm)
+            blur = boundary_rounding(model.sites_, rounding, z_length, j, positives[a], multipliers[a], found.norm)
             status[a] = status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
     return dataclasses.replace(
         found, lower=lower, upper=upper, perturbation=perturbation, status=status, negative=negative,

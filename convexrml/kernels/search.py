@@ -19,9 +19,9 @@ _ROUNDOFF = 2.0**-53
 _QUERIES_PER_TILE = 16
 _SOLVED_TO = 1e-3  # of the rounding in a difference of scores
 _SMALL_NUDGE = 1e-9
-_SMALL_NUDGES = np.array([0.0, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, _SMALL_NUDGE])
+_SMALL_NUDGES = np.array([0.0, 1e-14, *(10.0 ** (e / 4) for e in range(-52, -36)), _SMALL_NUDGE])
 _LARGE_NUDGES = np.array([1e-8, 1e-6, 1e-4, 1e-2, 0.1, 0.3, 1.0])
-_MARGINS = np.array([10.0**e for e in range(1, 9)])
+_MARGINS = np.array([1e1, 1e2, 1e3, 1.5e3, 2e3, 4e3, 1e4, 1e5, 1e6, 1e7, 1e8])
 
 
 @njit(cache=True, nogil=True)
