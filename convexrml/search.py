@@ -246,17 +246,14 @@ def _search(data: GroupedSites, queries: Queries) -> tuple[ExactRadii, NDArray[n
         beyond = lower > _L2.of(np.maximum(queries.box.upper - queries.Z, queries.Z - queries.box.lower)) * (1 + 1e-9)
         lower[beyond & (outcome == kernel.UNREACHED)] = np.inf
     supports = [s[:size] for s, size in zip(support, support_size, strict=True)]
-    weights = [m[: len(s)] / (m[: len(s)].sum() or 1.0) for m, s in zip(multipliers, supports, strict=True)]
     status = np.empty(n, dtype=object)
     for a, out in enumerate(outcome):
         blur = 0.0
         if math.isfinite(upper[a]) and upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:  # rare: near 0 it may be all
             z_length = float(np.linalg.norm(queries.centred[a]))
-            j = int(negative[a])
-            natural = multipliers[a, : len(supports[a])]
-            length = float(np.linalg.norm(steps[a]))
-            blur = boundary_rounding(data.sites, data.rounding, z_length, j, supports[a], natural, _L2, length)
+            blur = boundary_rounding(data.sites, data.rounding, z_length, int(negative[a]), supports[a], _L2)
         status[a] = _OUTCOMES.get(int(out)) or status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
+    weights = [m[: len(s)] / (m[: len(s)].sum() or 1.0) for m, s in zip(multipliers, supports, strict=True)]
     found = ExactRadii(
         lower=lower,
         upper=upper,

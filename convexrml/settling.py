@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from convexrml.evidence import Prover
 from convexrml.neighbors import NearestNeighbors
+from convexrml.norms import Box
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
-from convexrml.witness import nudged_little, sure_witness, witnessed_norm
+from convexrml.witness import first_mislabelled, nudged_little, sure_witness, witnessed_norm
 
 _AIM = 1 - ROUNDING_WIDTH / 4
+_BACK = 2e-9  # of the way to the training point: more than the search nudges at first
+_HALVINGS = 30
 
 
 def settled_votes(
@@ -41,6 +44,26 @@ def settled_votes(
             rounded = status[a] is RadiusStatus.MISCLASSIFIED  # rounding alone had it at 0
             status[a] = status_of(found.lower[a], upper[a], ROUNDING_WIDTH, upper[a] if rounded else 0.0)
     return dataclasses.replace(found, upper=upper, perturbation=perturbation, status=status, notes=tuple(notes))
+
+
+def _drawn_back(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: int,
+    back: NDArray[np.float64],
+    witness: NDArray[np.float64],
+    box: Box | None,
+) -> NDArray[np.float64] | None:
+    """The last witness, by halving, on the way from one back to where the search's nudge came from; None if none is."""
+    found, low, high = None, back, witness
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        delta = first_mislabelled(model, z, model.classes_[label], (z + middle)[None], box)
+        if delta is not None:
+            found, high = delta, middle
+        else:
+            low = middle
+    return found
 
 
 def settled(
@@ -80,6 +103,10 @@ def settled(
             start, inner = perturbation[a] * min(1.0, found.lower[a] / upper[a]), model.training_points_[j]
             delta = nudged_little(model, z, label, start, inner, found.box, perturbation[a])
             reached = math.inf if delta is None else witnessed_norm(z, delta, found.norm)
+            back = perturbation[a] - _BACK * (inner - z - perturbation[a])
+            drawn = _drawn_back(model, z, label, back, perturbation[a], found.box)
+            if not doubtful[a] and drawn is not None and witnessed_norm(z, drawn, found.norm) < reached:
+                delta, reached = drawn, witnessed_norm(z, drawn, found.norm)
             if doubtful[a] or reached < upper[a]:
                 upper[a], perturbation[a] = reached, np.nan if delta is None else delta
             aim = upper[a] * _AIM
@@ -87,10 +114,8 @@ def settled(
                 z, label, aim, found.norm, found.box, found.positives[a]
             ):
                 lower[a] = aim
-            if (lower[a], upper[a]) == (found.lower[a], found.upper[a]):
-                continue
             z_length, rounding = float(np.linalg.norm(z - model.shift_)), model.rounding(found.norm)
-            blur = boundary_rounding(model.sites_, rounding, z_length, j, positives[a], multipliers[a], found.norm)
+            blur = boundary_rounding(model.sites_, rounding, z_length, j, found.positives[a], found.norm)
             status[a] = status_of(lower[a], upper[a], ROUNDING_WIDTH, blur)
     return dataclasses.replace(
         found, lower=lower, upper=upper, perturbation=perturbation, status=status, negative=negative,

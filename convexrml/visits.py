@@ -109,9 +109,7 @@ def visit(
     if queue:
         record.lower = min(record.lower, queue[0][0])
     z_length = float(np.linalg.norm(z - model.shift_))
-    blur = boundary_rounding(
-        model.sites_, model.rounding(norm), z_length, record.negative, record.positives, record.multipliers, norm
-    )
+    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, record.negative, record.positives, norm)
     record.status = status_of(record.lower, record.upper, tolerance, blur)
     return record
 
@@ -132,7 +130,7 @@ def visit_mislabelled(record: Record, model: NearestNeighbors, label: int, norm:
         record.status = RadiusStatus.MISCLASSIFIED
         return
     z_length = float(np.linalg.norm(record.z - model.shift_))
-    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, rival, nearest, np.ones(1), norm)
+    blur = boundary_rounding(model.sites_, model.rounding(norm), z_length, rival, nearest, norm)
     record.status = status_of(0.0, record.upper, ROUNDING_WIDTH, blur)
 
 
@@ -154,25 +152,18 @@ def boundary_rounding(
     z_length: float,
     negative: int,
     positives: NDArray[np.int64],
-    multipliers: NDArray[np.float64],
     norm: Norm,
-    length: float | None = None,
 ) -> float:
     """How far rounding may move the boundary between the binding negative and the binding positives.
 
-    The deduction from a difference of scores, once for the lower bound and once for the witness: over ``2 ‖u_i − u_j‖``
-    for each positive; and twice that for all of them together (the nudge of a witness goes slantwise, and in steps), by
-    the dual's sensitivity, ``Σ λ_i deduction_i / ‖Σ λ_i (u_i − u_j)‖``; with a `length`, the multipliers are those that make ``‖δ‖₂ = length`` in a box, where its sides take part
-    in the sum, and ``length`` is what is divided by.  0 where nothing binds.
+    The deduction from a difference of scores, over ``2 ‖u_i − u_j‖_q``, once for the lower bound and once for the
+    witness.  0 where nothing binds.
     """
     if negative < 0 or len(positives) == 0:
         return 0.0
     gap = rounding.gap(positives, negative, z_length)
-    apart = sites[positives] - sites[negative]
-    separation = norm.dual_of(apart)
-    together = float(norm.dual_of(multipliers @ apart)) if length is None else length
-    single = float((gap[separation > 0] / separation[separation > 0]).max(initial=0.0))
-    return max(single, 2 * float(multipliers @ gap) / together) if together > 0 else single
+    separation = norm.dual_of(sites[positives] - sites[negative])
+    return float((gap[separation > 0] / separation[separation > 0]).max(initial=0.0))
 
 
 def visit_all(
