@@ -273,27 +273,6 @@ class Prover:
         return 0.0 if math.isinf(case.radius) or case.box is not None else h.weak_duality(lam[support])
 
 
-def objections(model: NearestNeighbors, Z: ArrayLike, y: ArrayLike, found: ExactRadii | CertifiedRadii) -> list[str]:
-    """What exact arithmetic has against the radii of each query; an empty text where it confirms both ends.
-
-    Every radius is made into a certificate, which the checker has to accept with the very bounds that were found.  With
-    more than one neighbour, a lower bound above the closed form has no certificate yet, and is not objected to.
-    """
-    result = []
-    for a, made in enumerate(Prover(model).certificates(Z, y, found)):
-        reason = ""
-        try:
-            check(made.to_bytes(), model.exact)
-        except Rejected as rejected:
-            reason = str(rejected)
-        if model.n_neighbors == 1 and made.lower < found.lower[a]:
-            reason = f"only {made.lower!r} is proved of the lower bound {float(found.lower[a])!r}"
-        if isinstance(found, ExactRadii) and math.isfinite(found.upper[a]) and made.upper is None:
-            reason = "the witness does not lose the vote in exact arithmetic"
-        result.append(reason)
-    return result
-
-
 def box_multipliers(
     w: NDArray[np.float64], room_lower: NDArray[np.float64], room_upper: NDArray[np.float64], radius: float, norm: Norm
 ) -> dict[int, float]:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from convexrml import MahalanobisMetric, NearestNeighbors, Vote, certified_radius, checker, errors, exact_radius
 from convexrml.certificate import Certificate, ProofTree, read_certificate
 from convexrml.cli import main
-from convexrml.evidence import Prover, box_multipliers, objections
+from convexrml.evidence import Prover, box_multipliers
 from convexrml.norms import as_norm
 from convexrml.study.certificates import check_certificates
 from convexrml.study.data import load_data
@@ -137,19 +137,6 @@ def test_evidence_that_falls_short_lowers_the_claim():
     all_accepted(made, model.exact)
     for certificate, lower, upper in zip(made, found.lower, found.upper, strict=True):
         assert lower * (1 - 1e-12) <= certificate.lower <= upper
-
-
-def test_objections_to_radii_that_are_wrong(norm):
-    data = data_set("digits", 8)
-    model = NearestNeighbors().fit(data.X_train, data.y_train)
-    found = exact_radius(model, data.X_test, data.y_test, norm=norm)
-    assert objections(model, data.X_test, data.y_test, found) == [""] * 8
-    high = dataclasses.replace(found, lower=found.lower * (1 + 1e-8))
-    assert all("is proved" in said for said in objections(model, data.X_test, data.y_test, high))
-    short = dataclasses.replace(found, perturbation=found.perturbation * (1 - 1e-8))
-    assert all("witness" in said for said in objections(model, data.X_test, data.y_test, short))
-    low = dataclasses.replace(found, upper=found.upper * (1 - 1e-8))
-    assert all("farther away" in said for said in objections(model, data.X_test, data.y_test, low))
 
 
 def test_a_given_proof_that_proves_nothing_leaves_a_claim_of_nothing():
