@@ -89,7 +89,7 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
         node = pop(tree)
         target = targets[tree.target[node]]
         if tree.state[node] == GENERATOR:
-            in_seconds = tree.emitted[node] >= 0 and is_in_seconds(tree, node, target, desk)
+            in_seconds = target[SECONDS] > 0 and is_in_seconds(tree, node, target, desk)
             emit(tree, node, SECOND if in_seconds else MEMBER, incumbent)
             continue
         if tree.state[node] == FRESH:

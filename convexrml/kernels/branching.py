@@ -173,6 +173,19 @@ def outside_class(classes, other, chosen, count):
 
 
 @njit(cache=True, nogil=True)
+def nearer_than_farthest(phi, members, n_members, listed, n_listed, slack, chosen):
+    """List those of the listed points that are nearer than the farthest member, by more than `slack`; how many."""
+    high, count = -np.inf, 0
+    for a in range(n_members):
+        high = max(high, phi[members[a]])
+    for c in range(n_listed):
+        if phi[listed[c]] < high - slack:
+            chosen[count] = listed[c]
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count, incumbent, desk):
     """What is proved if negative j becomes a member: no other that is kept may be nearer, and one of the farthest is.
 
@@ -250,17 +263,10 @@ def branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
     )  # fmt: skip
     members, free = desk.members, target[EXCUSES] + 1 - n_excused
     # the first condition: are too many positives nearer than the farthest member?
-    high = -np.inf
-    for a in range(n_members):
-        high = max(high, phi[members[a]])
     for c in range(n_kept):
         desk.excused[n_excused + c] = desk.kept[c]
     n_free = listed_but(desk.marked, desk.excused, n_excused + n_kept, m, n, desk.others)
-    nearer = 0
-    for c in range(n_free):
-        if phi[desk.others[c]] < high - slack:
-            desk.second[nearer] = desk.others[c]
-            nearer += 1
+    nearer = nearer_than_farthest(phi, members, n_members, desk.others, n_free, slack, desk.second)
     if n_excused < target[EXCUSES] and nearer >= free:
         found = hardest_rows(
             phi, members, n_members, desk.second, nearer, local.sites, free, desk.rows_j, desk.rows_i, desk.farness
@@ -283,18 +289,11 @@ def branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
         generate(tree, node, rest, tree.generator[node, 1], incumbent)
         return False
     # the second condition: are too many other points nearer than the farthest of the class's members?
-    high = -np.inf
-    for a in range(n_seconds):
-        high = max(high, phi[members[a]])
     for c in range(n_kept_second):
         desk.excused_second[n_excused_second + c] = desk.kept_second[c]
     n_free = listed_but(desk.marked, desk.excused_second, n_excused_second + n_kept_second, 0, n, desk.others)
     n_free = outside_class(local.classes, target[CLASS], desk.others, n_free)
-    nearer = 0
-    for c in range(n_free):
-        if phi[desk.others[c]] < high - slack:
-            desk.second[nearer] = desk.others[c]
-            nearer += 1
+    nearer = nearer_than_farthest(phi, members, n_seconds, desk.others, n_free, slack, desk.second)
     free = target[SECOND_EXCUSES] + 1 - n_excused_second
     if n_seconds > 0 and n_excused_second < target[SECOND_EXCUSES] and nearer >= free:
         found = hardest_rows(
