@@ -34,6 +34,10 @@ class UnsupportedError(ConvexrmlError, NotImplementedError):
     """The question is well posed, but this version of convexrml has no road to its answer."""
 
 
+class LearningError(ConvexrmlError, RuntimeError):
+    """A metric cannot be learnt further: it collapsed, or the objective is no longer finite."""
+
+
 class SolverError(ConvexrmlError, RuntimeError):
     """Base class of everything that can go wrong between a program and its solver."""
 
