@@ -52,8 +52,7 @@ def binding_rows(sites, class_start, scores, squared, images, own_class, own_row
 
     Notes
     -----
-    Where no perturbation changes the side the weights are those that prove it: ``Σ w_i u_i = 0`` up to rounding, so
-    that the quotient is infinite, or as good as that.
+    No cell is empty: it contains its training point.
     """
     n, N = scores.shape
     d = sites.shape[1]
@@ -105,11 +104,9 @@ def binding_rows(sites, class_start, scores, squared, images, own_class, own_row
                     tolerance, value, Q, R, active, lam,
                 )  # fmt: skip
                 length = np.sqrt(np.sum(step * step))
-                solved = end == 0 and length < value
-                if not solved and not (end == 2 and sizes[a] == 0):  # of an empty cell: weights with Σ w u = 0
+                if end != 0 or length >= value:
                     continue
-                if solved:
-                    value = length
+                value = length
                 total = 0.0
                 for k in range(m):
                     total += lam[k]

@@ -118,9 +118,11 @@ class ExactRadiusLearner(MetricLearner):
         begun = time.monotonic()
         steps = [whole_number("n_steps", n, minimum=1) for n in np.unique(np.asarray(self.n_steps)).tolist()]
         dropouts = np.unique(np.asarray(self.dropout, dtype=np.float64)).tolist()
+        if not steps:
+            raise InvalidInputError("n_steps: needs one or more whole numbers; found none")
         if self.radius not in _RULES:
             raise InvalidInputError(f"radius: choose from {', '.join(_RULES)}; found {self.radius!r}")
-        if not steps or not dropouts or not all(0 <= share < 1 for share in dropouts):
+        if not dropouts or not all(0 <= share < 1 for share in dropouts):
             raise InvalidInputError(f"dropout: needs one or more shares in [0, 1); found {self.dropout!r}")
         target, rate = positive_number("target", self.target), positive_number("learning_rate", self.learning_rate)
         size = whole_number("batch_size", self.batch_size, minimum=1)
@@ -156,7 +158,8 @@ class ExactRadiusLearner(MetricLearner):
         until: float,
     ) -> list[tuple[NDArray[np.float64], int]]:
         """L and the number of steps at each of the ascending `stops`; where time runs out, the last one early."""
-        L, n, reached = np.eye(data.X.shape[1]), 0, []
+        L = np.eye(data.X.shape[1])
+        reached: list[tuple[NDArray[np.float64], int]] = []
         for n, (following, value, gradient) in enumerate(ascent.steps(data, dropout, random), start=1):
             if time.monotonic() >= until:
                 return [*reached, (L, n - 1)]

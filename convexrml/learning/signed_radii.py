@@ -110,7 +110,7 @@ class SignedRadii:
     Attributes
     ----------
     value : (n,) array
-        r; 0/0 is 0, and anything else over 0 is ±∞: no perturbation changes the side.
+        r; 0/0, of sites on top of each other, is 0.
     """
 
     value: NDArray[np.float64]
@@ -123,11 +123,11 @@ class SignedRadii:
     _length: NDArray[np.float64]
 
     def gradient(self, g: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The derivative of ``Σ g_q r_q`` in L; queries with an infinite radius or with ``D = 0`` count nothing."""
+        """The derivative of ``Σ g_q r_q`` in L; queries with ``D = 0`` count nothing."""
         smooth = self._length > 0
         D = np.where(smooth, self._length, 1.0)
         h = np.where(smooth, g / (2 * D), 0.0)
-        k = 2 * h * np.where(smooth, self.value, 0.0) / D
+        k = 2 * h * self.value / D
         a = h @ self._W
         used = np.flatnonzero(a)
         X = self._sites.X[used]
@@ -144,8 +144,7 @@ def signed_radii(sites: Sites, points: Points, L: NDArray[np.float64], weights: 
     offsets = np.einsum("ij,ij->i", sites.X @ M, sites.X)
     numerator = 2 * np.einsum("ij,ij->i", images, points.Z) - W @ offsets
     length = np.linalg.norm(images, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.where(numerator == 0, 0.0, numerator / (2 * length))
+    value = np.divide(numerator, 2 * length, out=np.zeros(len(length)), where=length > 0)
     return SignedRadii(value, sites, points, L, W, P, images, length)
 
 
