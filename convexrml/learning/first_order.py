@@ -258,7 +258,7 @@ class _Ascent:
         started = time.perf_counter()
         history: list[Progress] = []
         while True:
-            gap = (self.value - self.bound) / self.value if self.value > self.bound else 0.0
+            gap = relative_gap(self.value, self.bound)
             now = Progress(self.n_iter, time.perf_counter() - started, self.value, self.bound, gap)
             history.append(now)
             if callback is not None:
@@ -285,6 +285,11 @@ class _Ascent:
                 self.n_restarts,
                 tuple(history),
             )
+
+
+def relative_gap(value: float, bound: float) -> float:
+    """``(value − bound) / value``: how far a nonnegative objective may be above its optimum; 0 where both meet."""
+    return (value - bound) / value if value > bound else 0.0
 
 
 def multiple(objective: RobustHingeObjective, M: NDArray[np.float64]) -> NDArray[np.float64]:

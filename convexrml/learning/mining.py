@@ -55,6 +55,7 @@ def mine_triplets(
     X: ArrayLike,
     y: ArrayLike,
     *,
+    anchors: NDArray[np.intp] | None = None,
     components: NDArray[np.float64] | None = None,
     n_targets: int = 3,
     n_impostors: int = 3,
@@ -68,6 +69,8 @@ def mine_triplets(
     ----------
     X : (N, d) array
     y : (N,) array
+    anchors : (n,) array of row numbers, optional
+        Points that get triplets, increasing; all by default.
     components : (r, d) array, optional
         L of the metric in which points are near; Euclidean by default.
     n_targets, n_impostors : int
@@ -107,18 +110,19 @@ def mine_triplets(
     Y = X_ - X_.mean(axis=0)
     if components is not None:
         Y = Y @ components.T
+    asked = np.arange(len(X_)) if anchors is None else anchors
     found: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]] = []
     for label in np.flatnonzero(sizes >= 2):
-        own, other = np.flatnonzero(labels == label), np.flatnonzero(labels != label)
-        plus = _nearest(Y, own, own, min(targets, len(own) - 1))
-        minus = _nearest(Y, own, other, min(impostors, len(other)))
-        shape = (len(own), minus.shape[1], plus.shape[1])
-        found.append((np.broadcast_to(own[:, None, None], shape).ravel(),
+        own, other, at = np.flatnonzero(labels == label), np.flatnonzero(labels != label), asked[labels[asked] == label]
+        plus = _nearest(Y, at, own, min(targets, len(own) - 1))
+        minus = _nearest(Y, at, other, min(impostors, len(other)))
+        shape = (len(at), minus.shape[1], plus.shape[1])
+        found.append((np.broadcast_to(at[:, None, None], shape).ravel(),
                       np.broadcast_to(plus[:, None, :], shape).ravel(),
                       np.broadcast_to(minus[:, :, None], shape).ravel()))  # fmt: skip
-    anchors, positives, negatives = (np.concatenate(rows) for rows in zip(*found, strict=True))
-    order = np.argsort(anchors, kind="stable")
-    rows = anchors[order], positives[order], negatives[order]
+    a, p, n = (np.concatenate(rows) for rows in zip(*found, strict=True))
+    order = np.argsort(a, kind="stable")
+    rows = a[order], p[order], n[order]
     return MinedTriplets(*rows, Triplets.from_indices(X_, *rows))
 
 
