@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convexrml.bounds import certified_radius
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
+    from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
@@ -34,6 +35,7 @@ _HOME = {
     "NearestNeighbors": "neighbors",
     "RadiusStatus": "results",
     "Roads": "judge",
+    "RobustMetricLearner": "learning.robust",
     "Verdict": "verdicts",
     "Vote": "votes",
     "attack_radius": "attacks",
@@ -53,6 +55,7 @@ __all__ = [
     "NearestNeighbors",
     "RadiusStatus",
     "Roads",
+    "RobustMetricLearner",
     "Verdict",
     "Vote",
     "attack_radius",

@@ -34,6 +34,10 @@ class UnsupportedError(ConvexrmlError, NotImplementedError):
     """The question is well posed, but this version of convexrml has no road to its answer."""
 
 
+class CollapsedMetricError(ConvexrmlError, ValueError):
+    """The optimal metric is 0 for the given parameters: it would tell no points apart."""
+
+
 class SolverError(ConvexrmlError, RuntimeError):
     """Base class of everything that can go wrong between a program and its solver."""
 
