@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convexrml.bounds import certified_radius
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
+    from convexrml.learning.arml import ARML
     from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from convexrml.votes import Vote
 
 _HOME = {
+    "ARML": "learning.arml",
     "AttackRadii": "results",
     "CertifiedRadii": "results",
     "CrossCheckReport": "verdicts",
@@ -47,6 +49,7 @@ _HOME = {
 _MODULES = ("errors", "formulations")
 
 __all__ = [
+    "ARML",
     "AttackRadii",
     "CertifiedRadii",
     "CrossCheckReport",

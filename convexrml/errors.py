@@ -34,7 +34,11 @@ class UnsupportedError(ConvexrmlError, NotImplementedError):
     """The question is well posed, but this version of convexrml has no road to its answer."""
 
 
-class CollapsedMetricError(ConvexrmlError, ValueError):
+class LearningError(ConvexrmlError, RuntimeError):
+    """A metric cannot be learnt further: it collapsed, or the objective is no longer finite."""
+
+
+class CollapsedMetricError(LearningError, ValueError):
     """The optimal metric is 0 for the given parameters: it would tell no points apart."""
 
 
