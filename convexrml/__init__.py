@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from convexrml import errors, formulations
     from convexrml.attacks import attack_radius
     from convexrml.bounds import certified_radius
+    from convexrml.estimators.affine import affine_transformer
+    from convexrml.estimators.reading import from_estimator
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
     from convexrml.metric import MahalanobisMetric, nearest_psd
@@ -36,10 +38,12 @@ _HOME = {
     "Roads": "judge",
     "Verdict": "verdicts",
     "Vote": "votes",
+    "affine_transformer": "estimators.affine",
     "attack_radius": "attacks",
     "certified_radius": "bounds",
     "crosscheck": "judge",
     "exact_radius": "exact",
+    "from_estimator": "estimators.reading",
     "nearest_psd": "metric",
 }
 _MODULES = ("errors", "formulations")
@@ -55,12 +59,14 @@ __all__ = [
     "Roads",
     "Verdict",
     "Vote",
+    "affine_transformer",
     "attack_radius",
     "certified_radius",
     "crosscheck",
     "errors",
     "exact_radius",
     "formulations",
+    "from_estimator",
     "nearest_psd",
 ]
 
