@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
+    from convexrml.retrieval import retrieval_radius
     from convexrml.verdicts import CrossCheckReport, Verdict
     from convexrml.votes import Vote
 
@@ -45,6 +46,7 @@ _HOME = {
     "exact_radius": "exact",
     "from_estimator": "estimators.reading",
     "nearest_psd": "metric",
+    "retrieval_radius": "retrieval",
 }
 _MODULES = ("errors", "formulations")
 
@@ -68,6 +70,7 @@ __all__ = [
     "formulations",
     "from_estimator",
     "nearest_psd",
+    "retrieval_radius",
 ]
 
 

@@ -201,7 +201,7 @@ def _require_images(
 
 
 def _require_as_declared(maps: list[tuple[str, Any, AffineMap]], P: NDArray[np.float64], epsilon: float) -> None:
-    """Refuse a step that, asked about some inputs, says something else than its map; this refutes, and proves nothing."""
+    """Refuse a step that, asked about some inputs, says something else than its map: this refutes, proving nothing."""
     for name, step, affine in maps:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X does not have valid feature names")
