@@ -11,6 +11,7 @@ from convexrml import __version__
 from convexrml.cli.certify import certify, crosscheck
 from convexrml.cli.check import check, solvers
 from convexrml.cli.frame import Commands
+from convexrml.cli.study import study
 
 EPILOG = """\b
 Examples:
@@ -26,5 +27,5 @@ def main() -> None:
     """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
 
 
-for _command in (certify, check, crosscheck, solvers):
+for _command in (certify, check, crosscheck, solvers, study):
     main.add_command(_command)
