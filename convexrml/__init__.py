@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from convexrml.estimators.reading import from_estimator
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
+    from convexrml.learning.arml import ARML
+    from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from convexrml.votes import Vote
 
 _HOME = {
+    "ARML": "learning.arml",
     "AttackRadii": "results",
     "CertifiedRadii": "results",
     "CrossCheckReport": "verdicts",
@@ -37,6 +40,7 @@ _HOME = {
     "NearestNeighbors": "neighbors",
     "RadiusStatus": "results",
     "Roads": "judge",
+    "RobustMetricLearner": "learning.robust",
     "Verdict": "verdicts",
     "Vote": "votes",
     "affine_transformer": "estimators.affine",
@@ -51,6 +55,7 @@ _HOME = {
 _MODULES = ("errors", "formulations")
 
 __all__ = [
+    "ARML",
     "AttackRadii",
     "CertifiedRadii",
     "CrossCheckReport",
@@ -59,6 +64,7 @@ __all__ = [
     "NearestNeighbors",
     "RadiusStatus",
     "Roads",
+    "RobustMetricLearner",
     "Verdict",
     "Vote",
     "affine_transformer",

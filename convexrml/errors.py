@@ -42,6 +42,14 @@ class UnsupportedError(ConvexrmlError, NotImplementedError):
     """The question is well posed, but this version of convexrml has no road to its answer."""
 
 
+class LearningError(ConvexrmlError, RuntimeError):
+    """A metric cannot be learnt further: it collapsed, or the objective is no longer finite."""
+
+
+class CollapsedMetricError(LearningError, ValueError):
+    """The optimal metric is 0 for the given parameters: it would tell no points apart."""
+
+
 class SolverError(ConvexrmlError, RuntimeError):
     """Base class of everything that can go wrong between a program and its solver."""
 
