@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.norms import Box
-from convexrml.study.catalogue import Named, is_name, read_named
+from convexrml.study.catalogue import NAMES, OPENML, Named, is_name, read_named
 from convexrml.study.files import Points, read_points
 
 SCALES = ("minmax", "none")
@@ -125,6 +125,7 @@ def load_data(
     if train is None:
         return load_dataset("digits", test_size=test_size, seed=seed, scale=scale)
     if not _is_set(train):
+        _require_known(train)
         files = [Path(train)] if test is None else [Path(train), test]
         origin = {"train": str(train)} | ({} if label_column is None else {"label_column": label_column})
         points = read_points(files, label_column=label_column)
@@ -157,12 +158,19 @@ def training_part(train: Path | str, *, data_dir: Path | None = None, label_colu
     """Points and labels of a file, or of the training part of a data set by name, as `load_data` reads them."""
     if _is_set(train):
         return read_named(str(train), data_dir).points[0]
+    _require_known(train)
     return read_points([Path(train)], label_column=label_column)[0]
 
 
 def _is_set(given: Path | str) -> bool:
     """Whether a data set by name is meant: a file of that name comes first."""
     return is_name(str(given)) and not Path(given).exists()
+
+
+def _require_known(given: Path | str) -> None:
+    """Refuse a bare word that is neither a file nor a name, and say which names there are."""
+    if Path(given).name == str(given) and not Path(given).suffix and not Path(given).exists():
+        raise DataFileError(f"{given}: no such file, and no data set of this name: {', '.join(NAMES)}, {OPENML}NAME")
 
 
 def _origin(found: Named) -> dict[str, Any]:
