@@ -72,13 +72,13 @@ class ProofTree:
 
     def negative(self, j: int) -> ProofTree:
         """Split: the negative j is in S*; it is not."""
-        self._ops.append(checker.NEG)
+        self._ops.append(checker.IN)
         self._args.append(int(j))
         return self
 
     def positive(self, i: int) -> ProofTree:
         """Split: the positive i is kept; it is excused."""
-        self._ops.append(checker.POS)
+        self._ops.append(checker.OUT)
         self._args.append(int(i))
         return self
 

@@ -2,12 +2,10 @@
 
 import ast
 import dataclasses
-import io
 import json
 import math
 import subprocess
 import sys
-import tokenize
 import tracemalloc
 import zlib
 from fractions import Fraction
@@ -26,7 +24,7 @@ from convexrml.certificate import ProofTree, read_certificate
 from convexrml.evidence import Prover
 from convexrml.norms import Box, as_norm
 
-SOURCE = Path(checker.__file__)
+SOURCE, FILTER = Path(checker.__file__), "convexrml.checker_filter"
 
 
 def accepted(certificate, training, **options):
@@ -444,7 +442,7 @@ def test_the_filter_never_says_what_integers_deny(seed):
     hashes = {**training.sha256, "query": checker.digest("query", z)}
     norm = as_norm((1, 2, math.inf)[seed // 3 % 3])
     claim = convexrml.certificate.Certificate(1.0, None, norm, 1, Vote.MAJORITY, "i:0", z, None, None, None, hashes)
-    case = checker.Check(claim.to_bytes(), training, True)
+    case = checker.Check(claim.to_bytes(), training, False)
     J, I = (a.ravel() for a in np.meshgrid(np.flatnonzero(y == 1), np.flatnonzero(y == 0)))  # noqa: E741
     instance = oracle.Instance(X, y, M=metric if kind == "matrix" else None, L=L if kind == "components" else None)
     settled = 0
@@ -453,12 +451,10 @@ def test_the_filter_never_says_what_integers_deny(seed):
         near = oracle.as_float(bound, norm.order)
         for r in {near, near * (1 - 1e-15), near * (1 + 1e-15), near * (1 - 1e-9), near / 2} - {math.inf, 0.0}:
             case.r = r
-            integers = case.closed([(j, i, 1.0)], {})
+            integers = case.closed([j], [i], [1.0], {})
             assert integers == oracle.at_most(r, bound, norm.order)
-            sure = (
-                case.surely(np.array([j]), np.array([i]))[0],
-                case.surely(np.array([j]), np.array([i]), np.ones(1))[0],
-            )
+            query = training.filter.at(z, norm.name, r)
+            sure = query.pairs(np.array([j]), np.array([i]))[0], query.together([j], [i], [1.0])
             assert integers or not any(sure)
             settled += any(sure)
     lam = rng.random(5)
@@ -466,9 +462,8 @@ def test_the_filter_never_says_what_integers_deny(seed):
         at = rng.integers(0, len(J), 5)
         for r in 10.0 ** rng.uniform(-3, 1, 4) * np.abs(X).max():
             case.r = float(r)
-            pairs = list(zip(J[at].tolist(), I[at].tolist(), lam.tolist(), strict=True))
-            sure = case.surely(J[at], I[at], lam).all()
-            assert not sure or case.closed(pairs, {})
+            sure = training.filter.at(z, norm.name, float(r)).together(J[at], I[at], lam)
+            assert not sure or case.closed(J[at], I[at], lam, {})
 
 
 # --- hostile files --------------------------------------------------------------------------------------------------
@@ -590,26 +585,50 @@ def test_a_bomb_is_not_unpacked(small):
 # --- the file itself ------------------------------------------------------------------------------------------------
 
 
-def test_the_checker_imports_the_standard_library_and_numpy():
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+def imported(source):
+    """The modules that a file imports, wherever in it."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names | {"numpy"}
+    return names | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+def test_the_checker_and_its_filter_import_the_standard_library_and_numpy():
+    names = imported(SOURCE)
+    assert names - sys.stdlib_module_names - {"collections.abc"} == {"numpy", "numpy.typing", FILTER}
     assert not names & {"pickle", "marshal", "ctypes", "importlib", "subprocess"}
-    heavy = "('numba', 'cvxpy', 'scipy', 'sklearn', 'convexrml.search')"
+    assert imported(SOURCE.with_name("checker_filter.py")) - sys.stdlib_module_names <= {
+        "collections.abc", "numpy", "numpy.typing",
+    }  # fmt: skip
+    heavy = "('numba', 'cvxpy', 'scipy', 'sklearn', 'convexrml.search', 'convexrml.checker_filter')"
     code = f"import sys, convexrml.checker; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_checker_is_complete_without_its_filter(small, tmp_path):
+    """One file, in a folder of its own, decides everything in integers."""
+    _, data = small
+    (tmp_path / "checker.py").write_bytes(SOURCE.read_bytes())
+    (tmp_path / "honest").write_bytes(data)
+    raised = dataclasses.replace(read_certificate(data), lower=1.0 + 1e-9, upper=None, witness=None)
+    (tmp_path / "false").write_bytes(raised.to_bytes())
+    code = (
+        "import pathlib, sys\n"
+        "sys.modules['convexrml'] = None\n"
+        "import checker\n"
+        "training = checker.TrainingSet([[0.0, 0.0], [4.0, 0.0], [1.0, 3.0], [5.0, 4.0]], ['a', 'b', 'a', 'b'])\n"
+        "checker.check(pathlib.Path('honest').read_bytes(), training, use_filter=False)\n"
+        "try:\n"
+        "    checker.check(pathlib.Path('false').read_bytes(), training, use_filter=False)\n"
+        "except checker.Rejected as reason:\n"
+        "    print(reason)\n"
+        "try:\n"
+        "    checker.check(pathlib.Path('honest').read_bytes(), training)\n"
+        "except ImportError:\n"
+        "    print('no filter')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line.split(":")[0] for line in ran.stdout.splitlines()] == ["not proved", "no filter"]
+
+
 def test_the_checker_can_be_read_in_one_sitting():
-    text = SOURCE.read_text(encoding="utf-8")
-    docs = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            docs |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    code = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in skip:
-            code |= set(range(token.start[0], token.end[0] + 1))
-    assert len(code - docs) <= 300
+    assert len(SOURCE.read_text(encoding="utf-8").splitlines()) <= 300
