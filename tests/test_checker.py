@@ -36,15 +36,21 @@ def accepted(certificate, training, **options):
     return True
 
 
-def certified(cloud, seed, norm, rank=None, boxed=False, integers=True, n=8, queries=3, matrix=False):
+def certified(
+    cloud, seed, norm, rank=None, boxed=False, integers=True, n=8, queries=3, matrix=False, k=1, classes=2, vote=None
+):
     """A model, its instance in fractions, and the certificates of its queries."""
-    data = cloud(seed, n=n, rank=rank, integers=integers, queries=queries)
+    data = cloud(seed, n=n, rank=rank, integers=integers, queries=queries, classes=classes)
     metric = None if data.L is None else MahalanobisMetric.from_components(data.L)
     if matrix:
         metric = MahalanobisMetric.from_matrix(data.M)
-    model = NearestNeighbors(1, metric).fit(data.X, data.y)
+    model = NearestNeighbors(k, metric).fit(data.X, data.y)
+    if k > 1:
+        data.labels = model.predict(data.Z)
     box = (np.minimum(data.Z.min(axis=0), -2.0), np.maximum(data.Z.max(axis=0), 3.0)) if boxed else None
-    found = exact_radius(model, data.Z, data.labels, norm=norm, box=box, certificates=True)
+    found = exact_radius(
+        model, data.Z, data.labels, norm=norm, box=box, vote=vote or "plurality", certificates=True
+    )  # fmt: skip
     labels = [model.exact.labels[code] for code in model.labels_]
     if matrix:
         instance = oracle.Instance(data.X, labels, M=metric.matrix)
@@ -58,7 +64,7 @@ def box_of(certificate):
 
 
 def is_true(certificate, instance, radius):
-    """Whether the claim on a 1-NN radius (raised to its power) holds."""
+    """Whether the claim on a radius (raised to its power) holds."""
     norm = certificate.norm.order
     below = oracle.at_most(certificate.lower, radius, norm)
     return below and (certificate.upper is None or radius <= Fraction(certificate.upper) ** oracle.power(norm))
@@ -73,7 +79,10 @@ def has_witness(certificate, instance):
     step = oracle.norm_power(p - oracle.rational(certificate.query), norm)
     inside = certificate.box is None or certificate.box.contains(certificate.witness)
     near = step <= Fraction(certificate.upper) ** oracle.power(norm)
-    return inside and near and instance.margin(certificate.witness, certificate.label) <= 0
+    D, n = instance.distances(p), len(instance.X)
+    losing = oracle.losing_sets(instance.y, certificate.label, certificate.n_neighbors, certificate.vote.value)
+    lost = any(max(D[j] for j in T) <= min((D[i] for i in range(n) if i not in T), default=math.inf) for T in losing)
+    return inside and near and lost
 
 
 @pytest.mark.parametrize("boxed", [False, True], ids=["free", "box"])
@@ -207,21 +216,23 @@ def mutants(certificate, rng, others):
             yield give(certificate, proof=give(proof, values=values))
 
 
-def judge_mutants(cloud, seeds):
+def judge_mutants(cloud, instances):
     """The checker agrees with the reference on every mutant, and accepts no claim that is false."""
     counts = {"false": 0, "true": 0, "accepted": 0}
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        norm, rank, boxed = (1, 2, math.inf)[seed % 3], [None, None, 1, 2][seed // 3 % 4], seed // 12 % 2 == 1
-        model, instance, found = certified(cloud, seed, norm, rank, boxed, seed // 24 % 2 == 0, n=7, queries=2)
-        radii = {}
+    for seed, (model, instance, found) in instances:
+        rng, radii = np.random.default_rng(seed), {}
         for certificate in found.certificates:
             for mutant in mutants(certificate, rng, set(model.exact.labels) - {certificate.label}):
                 if mutant.box is not None and not mutant.box.contains(mutant.query):
                     continue
                 asked = mutant.query.tobytes(), mutant.label, mutant.norm, str(box_of(mutant))
                 if asked not in radii:
-                    radii[asked] = instance.exact(mutant.query, mutant.label, mutant.norm.order, box_of(mutant))
+                    z, norm, box = mutant.query, mutant.norm.order, box_of(mutant)
+                    if model.n_neighbors == 1:
+                        radii[asked] = instance.exact(z, mutant.label, norm, box)
+                    else:
+                        k, vote = model.n_neighbors, mutant.vote.value
+                        radii[asked] = instance.k_nearest(z, mutant.label, k, norm, vote, box)
                 true = is_true(mutant, instance, radii[asked])
                 hashes = {**model.exact.sha256, "query": checker.digest("query", mutant.query)}
                 proved = mutant.sha256 == hashes and has_witness(mutant, instance) and reference.holds(mutant, instance)
@@ -234,8 +245,24 @@ def judge_mutants(cloud, seeds):
     return counts
 
 
+def one_neighbour(cloud, seeds):
+    for seed in seeds:
+        norm, rank, boxed = (1, 2, math.inf)[seed % 3], [None, None, 1, 2][seed // 3 % 4], seed // 12 % 2 == 1
+        yield seed, certified(cloud, seed, norm, rank, boxed, seed // 24 % 2 == 0, n=7, queries=2)
+
+
+def five_neighbours(cloud, seeds):
+    """Three classes, so that a plurality may be kept where the majority is lost."""
+    for seed in seeds:
+        vote = "plurality" if seed % 4 else "majority"
+        yield (
+            seed,
+            certified(cloud, seed, 2, None, seed % 3 == 0, seed % 2 == 0, n=9, queries=2, k=5, classes=3, vote=vote),
+        )
+
+
 def test_mutants_are_judged_as_the_reference_judges_them(cloud):
-    counts = judge_mutants(cloud, range(30))
+    counts = judge_mutants(cloud, one_neighbour(cloud, range(30)))
     assert counts["false"] > 300
     assert counts["true"] > 300  # evidence that no longer proves what is true
     assert counts["accepted"] > 10  # evidence that still does
@@ -243,7 +270,19 @@ def test_mutants_are_judged_as_the_reference_judges_them(cloud):
 
 @pytest.mark.slow
 def test_thousands_of_false_claims_are_rejected(cloud):
-    assert judge_mutants(cloud, range(100, 260))["false"] >= 4000
+    assert judge_mutants(cloud, one_neighbour(cloud, range(100, 260)))["false"] >= 4000
+
+
+def test_mutants_of_proof_trees_are_judged_as_the_reference_judges_them(cloud):
+    counts = judge_mutants(cloud, five_neighbours(cloud, range(6)))
+    assert counts["false"] > 60
+    assert counts["true"] > 60
+    assert counts["accepted"] > 5
+
+
+@pytest.mark.slow
+def test_thousands_of_false_claims_with_proof_trees_are_rejected(cloud):
+    assert judge_mutants(cloud, five_neighbours(cloud, range(100, 220)))["false"] >= 2000
 
 
 def test_a_negative_that_is_left_out_is_missed(cloud):
