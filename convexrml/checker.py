@@ -196,7 +196,7 @@ class Check:
         self.score = functools.cache(functools.partial(training.score, double=[2 * z for z in self.zi], finer=finer))
         self.filter = training.filter.at(self.z, self.norm, self.r) if use_filter else None
         ops, self.args, self.values = (iter(self.sections.get(name, ())) for name in ("ops", "args", "values"))
-        self.ops = enumerate(ops, 1)
+        self.ops = enumerate(ops)
 
     def floats(self, name: str, absent: float = 0.0) -> Floats:
         """A section of d floats.  A side of the box may be infinite, or absent."""

@@ -75,8 +75,8 @@ class Prover:
         The radius claimed is ``radii.lower``; where the evidence falls short of it in exact arithmetic, the claim is
         lowered to what the evidence proves, so that the checker accepts every certificate.  An upper bound whose
         witness does not lose the vote in exact arithmetic is left out.  With more than one neighbour and no `proofs`,
-        exact radii in norm 2 are proved by the tree of a branch and bound (a plurality's own, or where that grows too
-        large the majority's radius, which is no larger); otherwise the claim is the closed-form bound, at most ``radii.lower``.
+        exact radii in norm 2 are proved by the tree of a branch and bound (where a plurality's grows too large, the
+        majority's radius, which is no larger); otherwise the claim is the closed-form bound, at most ``radii.lower``.
 
         Parameters
         ----------
