@@ -22,8 +22,8 @@ class MeanRadiusObjective:
     """``J(M) = Σ_i c_i min(t_i(M), cap_i)`` with signed radii ``t_i(M) = v_iᵀ M s_i / (2 ‖M v_i‖_q)``; 0/0 is 0.
 
     A triplet that M orders wrongly counts minus the distance to being right.  No radius exceeds its `radius_ceilings`,
-    so ``cap_i = min(cap, ceiling_i)`` changes nothing where no cap is given.  J is not concave, and does not change when
-    M is scaled.
+    so ``cap_i = min(cap, ceiling_i)`` changes nothing where no cap is given.  J is not concave.  It does not change
+    when M is scaled.
 
     Parameters
     ----------
