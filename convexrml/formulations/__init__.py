@@ -5,6 +5,7 @@ solution itself, in the original data, by weak duality.
 """
 
 from convexrml.formulations.k_nearest_perturbation import KNearestPerturbation
+from convexrml.formulations.max_min_radius import MaxMinRadius, RadiusInterval
 from convexrml.formulations.minimal_perturbation import MinimalPerturbation
 from convexrml.formulations.reachability import Reachability
 from convexrml.formulations.robust_hinge import RobustHinge
@@ -13,7 +14,9 @@ from convexrml.formulations.solution import ClaimedSolution, Residuals, Solution
 __all__ = [
     "ClaimedSolution",
     "KNearestPerturbation",
+    "MaxMinRadius",
     "MinimalPerturbation",
+    "RadiusInterval",
     "Reachability",
     "Residuals",
     "RobustHinge",
