@@ -43,6 +43,7 @@ class RobustMetricLearner(MetricLearner):
     the radius τ.  The first round takes triplets that are near in the Euclidean metric, each later one those that are
     near under the metric so far, and goes part of the way: ``M ← damping · M + (1 − damping) · M_new``, from ``M = I``.
 
+    Scale the features first where their units differ: the default prior is ``M = I``.
     Features that are constant on the training set get weight 0: a change in them changes no answer.
 
     Parameters
@@ -56,7 +57,7 @@ class RobustMetricLearner(MetricLearner):
         g as a multiple of the median Euclidean ``|vᵀ s|`` of the first round's triplets.
     regulariser : {"frobenius", "trace_penalty", "fixed_trace"}, default "frobenius"
         R: ``λ/2 ‖M − I‖²``; ``λ trace M``; or none, with ``trace M`` fixed at the number of features.
-    strength : float, default 0.1
+    strength : float, default 0.3
         λ as a multiple of ``g / d``; "fixed_trace" has no use for it.
     n_targets : int, default 3
     n_impostors : int, default 2
@@ -138,7 +139,7 @@ class RobustMetricLearner(MetricLearner):
         tau: float = 0.75,
         margin: float = 1.0,
         regulariser: str = "frobenius",
-        strength: float = 0.1,
+        strength: float = 0.3,
         n_targets: int = 3,
         n_impostors: int = 2,
         n_rounds: int = 5,
