@@ -164,19 +164,6 @@ class TrainingSet:
 
     def lost(self, p: Floats, label: int, k: int, vote: str, use_filter: bool = True) -> bool:
         """Whether the label with this code loses the vote of the k nearest at p, ties ordered against it, exactly."""
-        near, t = np.arange(len(self.X)), max(self.t, places_of(p))
-        if use_filter and self.small and np.abs(p).max() <= 2.0**100:
-            scores, blur = self.approximate(p)
-            off = TWO_U * (self.roundings + 1) * blur + 2.0**-500
-            near = np.flatnonzero(scores - off <= np.partition(scores + off, k - 1)[k - 1])  # k others are nearer else
-        double, points = [2 * x for x in integers(p, t)], ((i, *self.point(i, t)) for i in near.tolist())
-        scored = [(dot(image, map(operator.sub, x, double)), int(self.codes[i])) for i, x, image in points]
-        for rival in {code for _, code in scored} - {label}:  # others have no vote
-            ranked = sorted((score, 2 * (code == label) + (code != rival), code) for score, code in scored)[:k]
-            own, other = (sum(code == c for _, _, code in ranked) for c in (label, rival))
-            if own <= (k // 2 if vote == "majority" else other):
-                return True
-        return False
         finer = max(0, places_of(p) - self.t)
         double, near = [2 * x for x in integers(p, self.t + finer)], range(len(self.X))
         near = self.filter.near(p, k) if use_filter else near
