@@ -16,7 +16,7 @@ import bench_paper  # noqa: E402
 import bench_report  # noqa: E402
 import bench_roads  # noqa: E402
 import bench_timing  # noqa: E402
-import certificates
+import certificates  # noqa: E402
 import exact_radii  # noqa: E402
 from bench_data import Sample, choose_samples, mixture  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
