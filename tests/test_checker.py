@@ -621,6 +621,21 @@ def test_a_bomb_is_not_unpacked(small):
         assert peak < 2**23
 
 
+def test_a_tree_without_end_is_refused():
+    """Splits nested thousands deep, and none that is closed: an answer, not a crash."""
+    X = np.arange(3000.0)[:, None]
+    training = checker.TrainingSet(X, [1] + [0] * 2999)
+    query, tree = np.array([2000.0]), ProofTree()
+    for i in range(1, 3000):
+        tree.positive(i)
+    hashes = {**training.sha256, "query": checker.digest("query", query)}
+    proof = tree.proof([0], np.zeros((0, 1)))
+    claim = convexrml.certificate.Certificate(
+        1.0, None, as_norm(2), 1, Vote.PLURALITY, "i:0", query, None, None, proof, hashes
+    )
+    assert "too deep" in reason(claim.to_bytes(), training)
+
+
 # --- the file itself ------------------------------------------------------------------------------------------------
 
 
