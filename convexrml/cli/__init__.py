@@ -12,6 +12,7 @@ from convexrml.cli.certify import certify, crosscheck
 from convexrml.cli.check import check, solvers
 from convexrml.cli.frame import Commands
 from convexrml.cli.learn import learn
+from convexrml.cli.study import study
 
 EPILOG = """\b
 Examples:
@@ -28,5 +29,5 @@ def main() -> None:
     """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
 
 
-for _command in (certify, check, crosscheck, learn, solvers):
+for _command in (certify, check, crosscheck, learn, solvers, study):
     main.add_command(_command)
