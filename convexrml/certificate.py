@@ -232,7 +232,10 @@ def read_certificate(data: bytes) -> Certificate:
             sections.get("args", empty).astype(np.int32),
             sections.get("values", empty),
         )
-    boxed = "box_lower" in sections and "box_upper" in sections
+    query = sections.get("query", empty)
+    sides = [
+        sections.get(side, np.full(len(query), end)) for side, end in (("box_lower", -np.inf), ("box_upper", np.inf))
+    ]
     return Certificate(
         lower=claim["lower"],
         upper=claim["upper"],
@@ -240,9 +243,11 @@ def read_certificate(data: bytes) -> Certificate:
         n_neighbors=claim["n_neighbors"],
         vote=Vote(claim["vote"]),
         label=claim["label"],
-        query=sections.get("query", empty),
+        query=query,
         witness=sections.get("witness"),
-        box=Box(sections["box_lower"], sections["box_upper"]) if boxed else None,
+        box=Box(*((open_sides | sections)[side] for side in open_sides))
+        if sections.keys() & open_sides.keys()
+        else None,
         proof=proof,
         sha256=header["sha256"],
         about=header["about"],
