@@ -233,9 +233,10 @@ def read_certificate(data: bytes) -> Certificate:
             sections.get("values", empty),
         )
     query = sections.get("query", empty)
-    sides = [
-        sections.get(side, np.full(len(query), end)) for side, end in (("box_lower", -np.inf), ("box_upper", np.inf))
-    ]
+    sides = {
+        "box_lower": sections.get("box_lower", np.full(len(query), -np.inf)),
+        "box_upper": sections.get("box_upper", np.full(len(query), np.inf)),
+    }
     return Certificate(
         lower=claim["lower"],
         upper=claim["upper"],
@@ -245,9 +246,7 @@ def read_certificate(data: bytes) -> Certificate:
         label=claim["label"],
         query=query,
         witness=sections.get("witness"),
-        box=Box(*((open_sides | sections)[side] for side in open_sides))
-        if sections.keys() & open_sides.keys()
-        else None,
+        box=Box(*sides.values()) if sections.keys() & sides.keys() else None,
         proof=proof,
         sha256=header["sha256"],
         about=header["about"],
