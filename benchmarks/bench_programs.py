@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_programs.py
 
-prints a Markdown table of `RobustHinge`.  Times of compiling and solving are on the wall clock; the CPU time beside them
-is that of the process, which a busy machine changes less.
+prints a Markdown table of `RobustHinge`.  Times of compiling and solving are on the wall clock; the CPU time beside
+them is that of the process, which a busy machine changes less.
 """  # noqa: D205
 
 from __future__ import annotations
