@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from convexrml import errors, formulations
+    from convexrml.attack_tools import tool_attack_radius
     from convexrml.attacks import attack_radius
     from convexrml.bounds import certified_radius
     from convexrml.estimators.affine import affine_transformer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
     from convexrml.learning.arml import ARML
+    from convexrml.learning.exact_radius import ExactRadiusLearner
     from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
@@ -36,6 +38,7 @@ _HOME = {
     "CertifiedRadii": "results",
     "CrossCheckReport": "verdicts",
     "ExactRadii": "results",
+    "ExactRadiusLearner": "learning.exact_radius",
     "MahalanobisMetric": "metric",
     "NearestNeighbors": "neighbors",
     "RadiusStatus": "results",
@@ -51,6 +54,7 @@ _HOME = {
     "from_estimator": "estimators.reading",
     "nearest_psd": "metric",
     "retrieval_radius": "retrieval",
+    "tool_attack_radius": "attack_tools",
 }
 _MODULES = ("errors", "formulations")
 
@@ -60,6 +64,7 @@ __all__ = [
     "CertifiedRadii",
     "CrossCheckReport",
     "ExactRadii",
+    "ExactRadiusLearner",
     "MahalanobisMetric",
     "NearestNeighbors",
     "RadiusStatus",
@@ -77,6 +82,7 @@ __all__ = [
     "from_estimator",
     "nearest_psd",
     "retrieval_radius",
+    "tool_attack_radius",
 ]
 
 

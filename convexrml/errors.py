@@ -30,6 +30,10 @@ class DataFileError(ConvexrmlError, ValueError):
     """A file cannot be read as the data, metric or instance that it was given as."""
 
 
+class DownloadError(ConvexrmlError, ConnectionError):
+    """A data set is not on this machine and cannot be downloaded; the message says where to put it."""
+
+
 class NotFittedError(ConvexrmlError, ValueError, AttributeError):
     """A model was used before `fit`."""
 
@@ -44,6 +48,10 @@ class LearningError(ConvexrmlError, RuntimeError):
 
 class CollapsedMetricError(LearningError, ValueError):
     """The optimal metric is 0 for the given parameters: it would tell no points apart."""
+
+
+class ToolMissingError(ConvexrmlError, ImportError):
+    """A tool that is not part of convexrml was asked for and is not installed; the message has the install line."""
 
 
 class SolverError(ConvexrmlError, RuntimeError):

@@ -19,15 +19,15 @@ from sklearn.utils.validation import validate_data
 from convexrml.errors import CollapsedMetricError, InvalidInputError
 from convexrml.hinge import RobustHingeObjective
 from convexrml.learning.base import MetricLearner, components_of
-from convexrml.learning.first_order import Progress, minimise, relative_gap
+from convexrml.learning.first_order import Progress
 from convexrml.learning.mining import MinedTriplets, mine_triplets
+from convexrml.learning.optimum import FIRST_ORDER, optimum
 from convexrml.learning.progress import Watch, shown_progress
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
 from convexrml.validation import whole_number
 
 REGULARISERS = ("frobenius", "trace_penalty", "fixed_trace")
-FIRST_ORDER = "first_order"
 _LEAST_SHARE = 2.0**-10
 
 
@@ -43,24 +43,26 @@ class RobustMetricLearner(MetricLearner):
     the radius τ.  The first round takes triplets that are near in the Euclidean metric, each later one those that are
     near under the metric so far, and goes part of the way: ``M ← damping · M + (1 − damping) · M_new``, from ``M = I``.
 
+    Scale the features first where their units differ: the default prior is ``M = I``.
     Features that are constant on the training set get weight 0: a change in them changes no answer.
 
     Parameters
     ----------
     norm : {1, 2, inf}, default 2
         Norm of the perturbations to withstand.
-    tau : float, default 0.5
+    tau : float, default 0.75
         τ as a multiple of the current median radius: of ``min over impostors of max over targets`` of the triplet
         bounds, over the training points where that is positive.  0 is LMNN's hinge.
     margin : float, default 1.0
         g as a multiple of the median Euclidean ``|vᵀ s|`` of the first round's triplets.
     regulariser : {"frobenius", "trace_penalty", "fixed_trace"}, default "frobenius"
         R: ``λ/2 ‖M − I‖²``; ``λ trace M``; or none, with ``trace M`` fixed at the number of features.
-    strength : float, default 0.1
+    strength : float, default 0.3
         λ as a multiple of ``g / d``; "fixed_trace" has no use for it.
-    n_targets, n_impostors : int
+    n_targets : int, default 3
+    n_impostors : int, default 2
         How many near points of the own class and of other classes each point has triplets with (all pairs).
-    n_rounds : int
+    n_rounds : int, default 5
         How often triplets are mined and the program is solved.
     damping : float, default 0.5
         Share of the old metric that a round keeps, below 1.  (Without damping the rounds tend to oscillate; one round
@@ -72,7 +74,7 @@ class RobustMetricLearner(MetricLearner):
         (`formulations.RobustHinge`; small training sets only).
     tol : float, default 1e-3
         Relative gap between value and lower bound up to which each program is solved.
-    max_iter : int
+    max_iter : int, default 20_000
         Iterations for each round of the first-order solver.
     max_time : float, optional
         Seconds for all rounds together; looked at by the first-order solver, and between rounds.
@@ -111,7 +113,9 @@ class RobustMetricLearner(MetricLearner):
     InvalidInputError
         By `fit`: if a parameter makes no sense, there is one class, or no class has two points.
     CollapsedMetricError
-        If ``M = 0`` stays optimal however the parameters are shrunk.
+        If ``M = 0`` stays optimal, within `tol`, however the parameters are shrunk.
+    SolverError
+        If a named solver is unknown, missing, takes no SDPs or fails.
 
     Warns
     -----
@@ -134,11 +138,11 @@ class RobustMetricLearner(MetricLearner):
         self,
         *,
         norm: float | str | Norm = 2,
-        tau: float = 0.5,
+        tau: float = 0.75,
         margin: float = 1.0,
         regulariser: str = "frobenius",
-        strength: float = 0.1,
-        n_targets: int = 2,
+        strength: float = 0.3,
+        n_targets: int = 3,
         n_impostors: int = 2,
         n_rounds: int = 5,
         damping: float = 0.5,
@@ -240,20 +244,31 @@ class RobustMetricLearner(MetricLearner):
             F = RobustHingeObjective(
                 mined.triplets, norm, self.share_ * self.tau_, self.margin * unit, self._regulariser(unit, len(start))
             )
-            M = self._minimum(F, start, ends, watch)
+            found = optimum(
+                F,
+                self.solver,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                max_time=max(ends - time.perf_counter(), 1e-3),
+                start=start,
+                callback=watch,
+            )
+            self.objective_, self.lower_bound_, self.gap_ = found.value, found.lower_bound, found.gap
+            self.n_iter_ += found.n_iter
             zero = F.value(np.zeros_like(start))
             if self.regulariser == "fixed_trace" or zero - self.lower_bound_ > self.tol * zero:
                 self.tau_ *= self.share_
-                return M
+                self.converged_ = bool(self.converged_ and self.gap_ <= self.tol)
+                return found.matrix
             before, self.share_ = self._at_share(), self.share_ / 2
             if self.share_ < _LEAST_SHARE:
                 raise CollapsedMetricError(
-                    f"tau, strength: the optimal metric is M = 0 at every step down to {before}: on the whole the "
+                    f"tau, strength: M = 0 is optimal within tol at every step down to {before}: on the whole the "
                     "nearest points of other classes are not farther than those of the own class; "
                     'regulariser="fixed_trace" has no such optimum'
                 )
             warnings.warn(
-                f"tau, strength: the optimal metric is M = 0 at {before}; going on with {self._at_share()}",
+                f"tau, strength: M = 0 is optimal within tol at {before}; going on with {self._at_share()}",
                 UserWarning,
                 stacklevel=4,
             )
@@ -264,38 +279,6 @@ class RobustMetricLearner(MetricLearner):
     @property
     def _strength(self) -> float:
         return self.strength / self.share_ if self.regulariser == "frobenius" else self.strength * self.share_
-
-    def _minimum(
-        self,
-        F: RobustHingeObjective,
-        start: NDArray[np.float64],
-        ends: float,
-        watch: Callable[[Progress], object],
-    ) -> NDArray[np.float64]:
-        """The optimal M by the solver that was asked for; what is known of it goes into the attributes."""
-        if self.solver == FIRST_ORDER:
-            left = max(ends - time.perf_counter(), 1e-3)
-            found = minimise(
-                F,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                max_time=left if math.isfinite(left) else None,
-                start=start,
-                callback=watch,
-            )
-            M, self.gap_ = found.matrix, found.gap
-            self.objective_, self.lower_bound_ = found.value, found.lower_bound
-            self.n_iter_ += found.n_iter
-        else:
-            from convexrml.formulations import RobustHinge  # cvxpy is loaded only when a program is built
-
-            program = RobustHinge(F.triplets, tau=F.tau, norm=F.norm, margin=F.margin, regulariser=F.regulariser)
-            solution = program.solve(self.solver)
-            M, self.gap_ = solution.variables["matrix"], relative_gap(solution.value, solution.lower_bound)
-            self.objective_, self.lower_bound_ = solution.value, solution.lower_bound
-            self.n_iter_ += solution.report.iterations or 1
-        self.converged_ = bool(self.converged_ and self.gap_ <= self.tol)
-        return M
 
     def _regulariser(self, unit: float, d: int) -> Regulariser:
         if self.regulariser == "fixed_trace":
@@ -319,7 +302,9 @@ class RobustMetricLearner(MetricLearner):
                 raise InvalidInputError(
                     f"{name}: needs a number from {low} to below {high}; found {getattr(self, name)!r}"
                 )
-        for name in ("margin", "strength"):
+        for name in ("margin", "strength", "max_time"):
+            if name == "max_time" and self.max_time is None:
+                continue
             if not 0 < getattr(self, name) < math.inf:
                 raise InvalidInputError(f"{name}: needs a positive number; found {getattr(self, name)!r}")
 
