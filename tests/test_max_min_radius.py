@@ -143,6 +143,13 @@ def test_duplicated_triplets_change_nothing(norm):
     assert MaxMinRadius(twice(T), norm).solve().lower == pytest.approx(MaxMinRadius(T, norm).solve().lower, rel=2e-6)
 
 
+def test_a_solver_that_stops_early_leaves_a_wider_interval():
+    program = MaxMinRadius(separable())
+    known, early = program.solve(), program.solve("scs", max_iters=20)
+    assert early.lower <= known.upper and known.lower <= early.upper
+    assert early.gap > known.gap
+
+
 def test_quasiconvex_form_agrees():
     program = MaxMinRadius(separable(m=4))
     problem = program.quasiconcave()

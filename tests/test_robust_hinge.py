@@ -125,6 +125,16 @@ def test_value_and_bound_meet(solver, norm, regulariser):
         assert np.trace(M) == pytest.approx(3.0, rel=1e-14)
 
 
+@pytest.mark.parametrize(("solver", "limit"), [("clarabel", {"max_iter": 4}), ("scs", {"max_iters": 30})])
+def test_a_solver_that_stops_early_still_encloses_the_optimum(solver, limit, norm, regulariser):
+    program = RobustHinge(two_clouds(), tau=0.3, norm=norm, regulariser=regulariser)
+    known = program.solve()
+    early = program.solve(solver, **limit)
+    assert early.lower_bound <= known.value * (1 + 1e-12)
+    assert early.value >= known.lower_bound * (1 - 1e-12)
+    assert early.residuals.gap > known.residuals.gap
+
+
 def test_optimum_is_below_every_metric_that_was_tried(norm, regulariser):
     program = RobustHinge(two_clouds(), tau=0.3, norm=norm, regulariser=regulariser)
     best, rng = program.solve().lower_bound, np.random.default_rng(6)
