@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convexrml.errors import SolverFailedError
 from convexrml.hinge import RobustHingeObjective
-from convexrml.learning.first_order import Progress, minimise, relative_gap
+from convexrml.learning.first_order import Progress, minimise
 
 FIRST_ORDER = "first_order"
 
@@ -68,7 +68,9 @@ def optimum(
     F = objective
     program = RobustHinge(F.triplets, tau=F.tau, norm=F.norm, margin=F.margin, regulariser=F.regulariser)
     solution = program.solve(solver)
-    M, value, bound = solution.variables["matrix"], solution.value, solution.lower_bound
-    if not math.isfinite(value):
+    if not math.isfinite(solution.value):
         raise SolverFailedError(f"{solver}: returned no metric ({solution.report.claimed.value})")
-    return Optimum(M, value, bound, relative_gap(value, bound), solution.report.iterations or 1)
+    iterations = solution.report.iterations or 1
+    return Optimum(
+        solution.variables["matrix"], solution.value, solution.lower_bound, solution.residuals.gap, iterations
+    )
