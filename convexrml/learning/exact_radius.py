@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 import warnings
@@ -229,10 +228,4 @@ def _held_out(data: Grouped, fraction: float, random: np.random.RandomState) -> 
 def _without(data: Grouped, held: NDArray[np.int64]) -> Grouped:
     """The other rows."""
     kept = np.setdiff1d(np.arange(len(data.X)), held)
-    return dataclasses.replace(
-        data,
-        X=data.X[kept],
-        y=data.y[kept],
-        class_start=np.searchsorted(kept, data.class_start),
-        order=data.order[kept],
-    )
+    return Grouped(data.X[kept], data.y[kept], np.searchsorted(kept, data.class_start))
