@@ -25,7 +25,8 @@ def main(points: int = 30) -> None:
         print(f"{what:>28}: least {radii.min():.3f}, median {np.median(radii):.3f}, largest {radii.max():.3f}")
     fragile = int(np.argmin(np.where(label.radius > 0, label.radius, np.inf)))
     other = model.training_points_[nearest.negative[fragile]]
-    print(f"most fragile: test point {fragile}, {np.linalg.norm(other - Z[fragile]):.1f} from the point that would pass")
+    far = np.linalg.norm(other - Z[fragile])
+    print(f"most fragile: test point {fragile}, {far:.1f} from what would then be nearest")
 
 
 if __name__ == "__main__":
