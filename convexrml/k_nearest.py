@@ -110,6 +110,7 @@ class KNearestSearch:
         self.labels = np.repeat(np.arange(self.n_classes), np.diff(data.class_start))
         self.majority = vote is Vote.MAJORITY or same_vote(n_neighbors, self.n_classes)
         N, d = data.sites.shape
+        self.longest = float(data.rounding.lengths.max())
         self.space = incumbent.space_for(N, d, n_neighbors, self.n_classes)
         self.attacked = attack.Data(
             data.sites, data.offsets, data.points, self.labels, data.rounding.lengths, data.class_start, data.shift,
@@ -166,8 +167,10 @@ class KNearestSearch:
             return Finding(0.0, 0.0, np.zeros(len(q.z)), RadiusStatus.MISCLASSIFIED)
         targets = self.targets(q.label)
         within = math.inf if self.box is None else float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z))
-        if len(targets) == 0 or within == 0:
+        if len(targets) == 0:
             return Finding(math.inf, math.inf, none, RadiusStatus.UNREACHABLE)
+        # a box that is a single point: rounding may hide that the vote is lost there, so a ball around it is searched
+        within = max(within, attack.SMALLEST_BALL * float(np.linalg.norm(q.centred) + self.longest))
         witness = self.attack(q)
         found = self._branch_and_bound(q, targets, witness, within, limits, started)
         if witness is None and found.witness is not None:  # once more, now that the search has an end
