@@ -75,7 +75,7 @@ def test_help_and_version_load_nothing_heavy():
     )
     root = Path(__file__).resolve().parents[1]
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root).stdout
-    assert "--label-column" in shown and "convexrml crosscheck --replay" in shown and "overwritten" in shown
+    assert "--label-column" in shown and "convexrml certify -k 5" in shown and "overwritten" in shown
     assert "Examples:" in run("--help").output
     assert run("--version").output.strip().endswith(convexrml.__version__)
 

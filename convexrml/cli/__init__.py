@@ -1,0 +1,30 @@
+"""The command line: one file for each group of commands.
+
+Heavy modules are imported inside the commands, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from convexrml import __version__
+from convexrml.cli.certify import certify, crosscheck
+from convexrml.cli.check import check, solvers
+from convexrml.cli.frame import Commands
+
+EPILOG = """\b
+Examples:
+  convexrml certify --data train.csv --test test.csv
+  convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
+  convexrml certify --certificates certs && convexrml check certs
+"""
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="convexrml", message="%(prog)s %(version)s")
+def main() -> None:
+    """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
+
+
+for _command in (certify, check, crosscheck, solvers):
+    main.add_command(_command)

@@ -1,0 +1,188 @@
+"""``convexrml certify`` and ``convexrml crosscheck``: radii of a data set, and the judge."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convexrml.cli.frame import INTERRUPTED, reporting_errors
+from convexrml.cli.options import (
+    DEFAULT_PROGRAMS,
+    FILE,
+    data_options,
+    load,
+    question_options,
+    read_count,
+    read_names,
+    read_numbers,
+    together,
+    work_options,
+)
+
+if TYPE_CHECKING:
+    from convexrml.neighbors import NearestNeighbors
+    from convexrml.study.data import DataSet
+    from convexrml.verdicts import CrossCheckReport
+
+CERTIFY_EXAMPLES = """\b
+Examples:
+  convexrml certify
+  convexrml certify --data train.csv --test test.csv --norm inf --box 0,1 --clip
+  convexrml certify --data usps.bz2 --test usps.t.bz2 --limit 200 --check 5
+  convexrml certify -k 5 --vote majority --time-limit 10 --solvers search
+"""
+CROSSCHECK_EXAMPLES = """\b
+Examples:
+  convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
+  convexrml crosscheck --replay convexrml-out/violations/point3-norm2-box0.npz
+"""
+
+# fmt: off
+_certify_options = together(
+    click.option("--norm", type=click.Choice(["1", "2", "inf"]), default="2", show_default=True,
+                 help="Norm of perturbations."),
+    click.option("--solvers", callback=read_names, metavar="NAME,...",
+                 help="Solvers of the explicit programs, for the cross-check; 'search' for none. "
+                      f"Default: {DEFAULT_PROGRAMS}."),
+    click.option("--limit", type=click.IntRange(1), help="Only the first N test points."),
+    click.option("--radii", callback=read_numbers(), metavar="R1,R2,...",
+                 help="Radii to state errors at. Default: 0.5, 1, 1.5 times the median certified radius."),
+    click.option("--exact", callback=read_count, default="all", show_default=True, metavar="N|all",
+                 help="How many test points, evenly spaced, get an exact radius."),
+    click.option("--check", callback=read_count, default="20", show_default=True, metavar="N|all",
+                 help="How many of these are shown, attacked and cross-checked."),
+    click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors."),
+    click.option("--out", type=FILE, default="convexrml-out", show_default=True,
+                 help="Folder for points.csv, points.json, robust_error.png; earlier ones are overwritten."),
+    click.option("--certificates", type=FILE, metavar="DIR", help="Write a certificate for every radius there."),
+)
+_crosscheck_options = together(
+    click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="The first N test points."),
+    click.option("--norms", callback=read_names, default="1,2,inf", show_default=True, help="Norms of perturbations."),
+    click.option("--solvers", callback=read_names, metavar="NAME,...",
+                 help="Exact roads to compare: 'search', and solvers of the explicit programs. "
+                      f"Default: search,{DEFAULT_PROGRAMS}."),
+    click.option("--out", type=FILE, default="convexrml-out/violations", show_default=True,
+                 help="Folder for the instances that violate, one .npz each; earlier ones are overwritten."),
+    click.option("--replay", type=FILE, help="Judge one saved instance again, and nothing else."),
+)
+# fmt: on
+
+
+@click.command(epilog=CERTIFY_EXAMPLES)
+@data_options
+@question_options
+@_certify_options
+@work_options
+@reporting_errors
+@click.pass_context
+def certify(
+    ctx: click.Context, /, norm: str, vote: str, time_limit: float | None, node_limit: int | None,
+    solvers: tuple[str, ...] | None, limit: int | None, radii: tuple[float, ...] | None, exact: int | None,
+    check: int | None, jobs: int | None, out: Path, certificates: Path | None, progress: bool | None, quiet: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Certify a nearest-neighbour classifier on a data set.
+
+    Certified radii in closed form and exact radii by search for every test point; on a sample also an attack and the
+    explicit programs, all held against each other. Without --data: the handwritten digits that come with scikit-learn.
+
+    Exit code 1 if the cross-check finds a violation, 2 if something cannot be read or used, 130 if interrupted: what
+    is finished by then is written.
+    """
+    from rich.console import Console
+
+    from convexrml.study import certificates as proofs
+    from convexrml.study import certify as study
+    from convexrml.study import figures, records, report
+
+    data, metric = load(**options)
+    settings = study.Settings(
+        n_neighbors=options["n_neighbors"],
+        norm=norm,
+        vote=vote,
+        box=options["box"],
+        clip=options["clip"],
+        radii=radii,
+        exact=exact,
+        check=check,
+        solvers=solvers,
+        time_limit=time_limit,
+        node_limit=node_limit,
+        n_jobs=jobs,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with report.progress_bars(progress, quiet) as watch:
+        result = study.certify(data.head(limit), settings, metric=metric, progress=watch)
+        if certificates is not None:
+            proofs.write_certificates(result, certificates, watch)
+    files = records.write_files(result, out, ctx.meta["convexrml.command"])
+    figures.save_figure(figures.robust_error_figure(result), out / "robust_error.png")
+    console = Console(highlight=False, quiet=quiet)
+    report.print_certification(result, console)
+    files += [out / "robust_error.png", *([] if certificates is None else [certificates])]
+    console.print("\nWritten: " + ", ".join(map(str, files)), soft_wrap=True, markup=False)
+    _save_violations(result.judge, result.model, result.data, result.sample.tolist(), out / "violations", quiet)
+    sys.exit(INTERRUPTED if result.interrupted else 1 if result.judge.violated else 0)
+
+
+@click.command(epilog=CROSSCHECK_EXAMPLES)
+@data_options
+@question_options
+@_crosscheck_options
+@work_options
+@reporting_errors
+def crosscheck(
+    points: int, norms: tuple[str, ...], vote: str, time_limit: float | None, node_limit: int | None,
+    solvers: tuple[str, ...] | None, out: Path, replay: Path | None, progress: bool | None, quiet: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Hold every road to a radius against every other: certified <= exact <= attack.
+
+    With a box, the radii are compared both without it and with it. Exit code 1 if a lower bound exceeds a witnessed
+    upper bound: then the instances are saved, to be judged again with --replay. Exit code 130 if interrupted.
+    """
+    from rich.console import Console
+
+    from convexrml.study import check as study
+    from convexrml.study import instances, report
+
+    console = Console(highlight=False, quiet=quiet)
+    if replay is not None:
+        instance = instances.load_instance(replay)
+        judge = instance.judge(time_limit=time_limit, node_limit=node_limit)
+        report.print_instance(instance, console)
+        report.print_crosscheck(judge, console)
+        sys.exit(1 if judge.violated else 0)
+    data, metric = load(**options)
+    with report.progress_bars(progress, quiet) as watch:
+        check = study.check(
+            data.head(points), n_neighbors=options["n_neighbors"], metric=metric, norms=norms, box=options["box"],
+            clip=options["clip"], vote=vote, solvers=solvers, time_limit=time_limit, node_limit=node_limit,
+            progress=watch,
+        )  # fmt: skip
+    report.print_crosscheck(check.judge, console)
+    _save_violations(check.judge, check.model, check.data, range(len(check.data.X_test)), out, quiet)
+    if check.interrupted:
+        console.print("[yellow]Interrupted[/]: these are the comparisons made before.")
+    sys.exit(INTERRUPTED if check.interrupted else 1 if check.judge.violated else 0)
+
+
+def _save_violations(
+    judge: CrossCheckReport, model: NearestNeighbors, data: DataSet, points: Any, folder: Path, quiet: bool
+) -> None:
+    """Save what the judge objected to, and say how to replay it."""
+    if not judge.violated:
+        return
+    from convexrml.study.certify import versions
+    from convexrml.study.instances import save_violations, violating_instances
+
+    found = violating_instances(judge, model, data, points, versions(judge.solvers))
+    paths = save_violations(found, folder)
+    if not quiet:
+        click.echo(f"\n{len(paths)} of {len(found)} violating instances written, the worst first. To judge one again:")
+        for path in paths:
+            click.echo(f"  convexrml crosscheck --replay {shlex.quote(str(path))}")

@@ -1,0 +1,109 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convexrml.cli.frame import F
+
+if TYPE_CHECKING:
+    from convexrml.metric import MahalanobisMetric
+    from convexrml.study.data import DataSet
+
+FILE = click.Path(path_type=Path)
+DEFAULT_PROGRAMS = "clarabel,daqp; with more neighbours scip for norm 2, highs for 1 and inf"
+
+_Callback = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def read_numbers(length: int | None = None) -> _Callback:
+    """Read numbers separated by commas; exactly `length` of them where that is given."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+        if value is None:
+            return None
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not a list of numbers separated by commas") from None
+        if length is not None and len(numbers) != length:
+            raise click.BadParameter(f"needs {length} numbers separated by a comma, found {value!r}")
+        return numbers
+
+    return read
+
+
+def read_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Read names separated by commas."""
+    if value is None:
+        return None
+    names = tuple(filter(None, map(str.strip, value.split(","))))
+    if not names:
+        raise click.BadParameter("name at least one")
+    return names
+
+
+def read_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    """Read a positive whole number, or ``all`` (None)."""
+    if value == "all":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a positive whole number nor 'all'")
+    return int(value)
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator that adds several options, in this order."""
+
+    def apply(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+# fmt: off
+data_options = together(
+    click.option("--data", type=FILE, help="Points: .npz (X, y), .csv, else svmlight (.gz, .bz2). Default: digits."),
+    click.option("--test", type=FILE, help="Test points; without it, a part of the data is held out."),
+    click.option("--label-column", metavar="NAME|INDEX", help="Label column of csv files. Default: the last."),
+    click.option("--test-size", type=click.FloatRange(0, 1, True, True), default=0.3, show_default=True,
+                 help="Share of the data held out."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the stratified split."),
+    click.option("--scale", type=click.Choice(["minmax", "none"]), default="minmax", show_default=True,
+                 help="minmax maps each feature to [0, 1], as learnt on the training points."),
+    click.option("--metric", type=FILE, help="Mahalanobis metric (.npy .npz .csv .txt): square is M, else L."),
+    click.option("-k", "--n-neighbors", type=click.IntRange(1), default=1, show_default=True, help="Neighbours, odd."),
+    click.option("--box", callback=read_numbers(2), metavar="LOWER,UPPER",
+                 help="Perturbed points stay inside (after scaling)."),
+    click.option("--clip", is_flag=True, help="Clip the test points into the box first."),
+)
+question_options = together(
+    click.option("--vote", type=click.Choice(["plurality", "majority"]), default="plurality", show_default=True,
+                 help="The vote of more than one neighbour that has to be lost."),
+    click.option("--time-limit", type=click.FloatRange(0), metavar="SECONDS",
+                 help="For each exact radius of more than one neighbour; what is met leaves an interval."),
+    click.option("--node-limit", type=click.IntRange(0), metavar="N", help="The same for the nodes of the search."),
+)
+work_options = together(
+    click.option("--progress/--no-progress", default=None, help="Progress on stderr. Default: on a terminal."),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+)
+# fmt: on
+
+
+def load(
+    data: Path | None, test: Path | None, label_column: str | None, test_size: float, seed: int, scale: str,
+    metric: Path | None, **_: Any,
+) -> tuple[DataSet, MahalanobisMetric | None]:  # fmt: skip
+    """Read what `data_options` ask for: the data set, and the metric where one is named."""
+    from convexrml.study.data import load_data
+    from convexrml.study.files import read_metric
+
+    found = load_data(data, test, label_column=label_column, test_size=test_size, seed=seed, scale=scale)
+    return found, None if metric is None else read_metric(metric)

@@ -1,0 +1,1 @@
+"""Learners of a Mahalanobis metric, with scikit-learn's interface."""

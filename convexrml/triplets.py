@@ -1,0 +1,102 @@
+"""Triplets of training points: the margins and radii that a metric gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from convexrml.errors import InvalidInputError
+from convexrml.norms import Norm
+from convexrml.validation import feature_matrix, float_array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Triplets:
+    """Triplets ``(x, x⁺, x⁻)`` in the two differences that every program over a metric M needs.
+
+    With ``v = x⁺ − x⁻`` and ``s = 2x − x⁺ − x⁻``, margin and triplet bound of a triplet are
+
+        ``m(M) = d_M(x, x⁻)² − d_M(x, x⁺)² = vᵀ M s,      t(M) = [m(M)]₊ / (2 ‖M v‖_q).``
+
+    Make them with `from_indices`.
+
+    Attributes
+    ----------
+    V, S : (m, d) arrays
+        ``v_i`` and ``s_i`` in the rows.
+    weights : (m,) array
+        ``c_i > 0``: what each triplet counts for in a sum over all; they add up to 1 unless given otherwise.
+    """
+
+    V: NDArray[np.float64]
+    S: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def from_indices(
+        cls,
+        X: ArrayLike,
+        anchors: ArrayLike,
+        positives: ArrayLike,
+        negatives: ArrayLike,
+        weights: ArrayLike | None = None,
+    ) -> Triplets:
+        """Triplets of rows of X.
+
+        Parameters
+        ----------
+        X : (N, d) array
+        anchors, positives, negatives : (m,) integer arrays
+            Rows of X.  A positive shares its anchor's label, a negative does not: that is the caller's word.
+        weights : (m,) array, optional
+            Positive; ``1/m`` each by default.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are no triplets, an index is out of range, or a weight is not positive.
+        """
+        X_ = feature_matrix("X", X)
+        x, plus, minus = (X_[_rows(*named, len(X_))] for named in
+                          (("anchors", anchors), ("positives", positives), ("negatives", negatives)))  # fmt: skip
+        m = len(x)
+        if not 0 < m == len(plus) == len(minus):
+            raise InvalidInputError(
+                f"triplets: needs as many anchors as positives and negatives, at least one; found {m}, {len(plus)} "
+                f"and {len(minus)}"
+            )
+        c = np.full(m, 1 / m) if weights is None else float_array("weights", weights)
+        if c.shape != (m,) or not (c > 0).all():
+            raise InvalidInputError(f"weights: needs one positive number for each of the {m} triplets")
+        return cls(plus - minus, 2 * x - plus - minus, c)
+
+    def __len__(self) -> int:
+        """The number m of triplets."""
+        return len(self.V)
+
+    @property
+    def n_features(self) -> int:
+        """Dimension d of the input space."""
+        return self.V.shape[1]
+
+    def margins(self, M: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``vᵀ M s`` of each triplet, shape ``(m,)``."""
+        return np.einsum("ij,ij->i", self.V @ M, self.S)
+
+    def lengths(self, M: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
+        """``‖M v‖_q`` of each triplet, shape ``(m,)``; q is dual to the norm of perturbations."""
+        return np.asarray(norm.dual_of(self.V @ M))
+
+    def radii(self, M: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
+        """Triplet bounds ``[vᵀ M s]₊ / (2 ‖M v‖_q)``, shape ``(m,)``; ``0/0`` is 0."""
+        margins, lengths = np.maximum(self.margins(M), 0), 2 * self.lengths(M, norm)
+        return np.divide(margins, lengths, out=np.zeros(len(self)), where=lengths > 0)
+
+
+def _rows(name: str, indices: ArrayLike, n: int) -> NDArray[np.intp]:
+    rows = np.atleast_1d(np.asarray(indices))
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or ((rows < 0) | (rows >= n)).any():
+        raise InvalidInputError(f"{name}: needs row numbers from 0 to {n - 1}")
+    return rows.astype(np.intp)
