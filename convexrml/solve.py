@@ -227,7 +227,7 @@ def _solve(problem: cp.Problem, profile: SolverProfile, options: dict[str, Any],
     except Exception as error:  # whatever a solver raises, to be told apart by the profile
         _forget_values(problem)
         reason = _hidden_reason(problem, profile, error) or error
-        raise _translated(reason, profile, names, asked) from reason
+        raise translated(reason, profile, names, asked) from reason
     return time.perf_counter() - started
 
 
@@ -264,7 +264,8 @@ def _hidden_reason(problem: cp.Problem, profile: SolverProfile, error: Exception
     return None
 
 
-def _translated(error: Exception, profile: SolverProfile, names: list[str], asked: list[str]) -> SolverError:
+def translated(error: Exception, profile: SolverProfile, names: list[str], asked: list[str]) -> SolverError:
+    """What an exception of a solver means, by its profile; `names` are the options it had, `asked` the caller's."""
     texts = [f"{type(link).__name__}: {link}" for link in _chain(error)]
     said = f"{profile.title} said: {_shortened(texts[0])}"
     if _matches(profile.errors.licence, texts):
