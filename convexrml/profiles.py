@@ -119,7 +119,9 @@ def _own_profiles() -> Mapping[str, SolverProfile]:
 def _joined(directory: Path) -> Mapping[str, SolverProfile]:
     own, more = _own_profiles(), _read_directory(directory)
     if twice := sorted(set(own) & set(more)):
-        raise ProfileError(f"{directory}: {twice[0]}.toml has the name of a profile of convexrml's; choose another name")
+        raise ProfileError(
+            f"{directory}: {twice[0]}.toml has the name of a profile of convexrml's; choose another name"
+        )
     return MappingProxyType(dict(sorted({**own, **more}.items())))
 
 

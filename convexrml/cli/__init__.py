@@ -10,6 +10,7 @@ import click
 from convexrml import __version__
 from convexrml.cli.certify import certify, crosscheck
 from convexrml.cli.check import check, solvers
+from convexrml.cli.compare import compare, instances
 from convexrml.cli.frame import Commands
 
 EPILOG = """\b
@@ -26,5 +27,5 @@ def main() -> None:
     """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
 
 
-for _command in (certify, check, crosscheck, solvers):
+for _command in (certify, check, compare, crosscheck, instances, solvers):
     main.add_command(_command)

@@ -135,7 +135,9 @@ class Ledger:
             ).fetchone()
         return None if row is None else _task(row)
 
-    def finish(self, task: Task, status: str, result: Mapping[str, Any] | None = None, error: str | None = None) -> bool:
+    def finish(
+        self, task: Task, status: str, result: Mapping[str, Any] | None = None, error: str | None = None
+    ) -> bool:
         """Write down what came of a claimed task; False (and nothing is written) if the claim no longer stands."""
         text = None if result is None else _text(result)
         with self._transaction():

@@ -15,7 +15,10 @@ import convexrml
 from convexrml.compare import runner
 from convexrml.compare.ledger import Ledger
 from convexrml.compare.measure import measure
+from convexrml.compare.page import write_html, write_markdown
 from convexrml.compare.plan import plan
+from convexrml.compare.report import document
+from convexrml.errors import DataFileError
 
 PRELOAD = ("convexrml.compare.preload",)
 
@@ -83,6 +86,22 @@ def compare(
         return runner.run_tasks(
             ledger, measure, limits, jobs=jobs, threads=threads, preload=PRELOAD, progress=progress, stage="solves"
         )
+
+
+def write_report(results: Path, folder: Path) -> list[Path]:
+    """Write ``report.md``, ``report.html`` and the figures into a folder; returns the files in this order.
+
+    Raises
+    ------
+    DataFileError
+        If the results are not there, or no solve is finished.
+    """
+    if not Path(results).is_file():
+        raise DataFileError(f"{results}: no such file of results")
+    with Ledger(results) as ledger:
+        sections = document(ledger)
+    markdown, *figures = write_markdown(sections, folder)
+    return [markdown, write_html(sections, folder / "report.html"), *figures]
 
 
 def machine() -> dict[str, str | int | None]:

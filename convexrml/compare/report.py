@@ -93,7 +93,7 @@ def _introduction(rows: Sequence[Row], facts: Mapping[str, Any], unfinished: int
         "solver called with arrays, without cvxpy.",
         Table(
             ("accuracy", "rows", "cones", "dual", "gap", "error"),
-            tuple((name, *(f"{v:g}" for v in dataclasses.astuple(limits))) for name, limits in TOLERANCES.items()),
+            tuple((name, *(f"{v:.2g}" for v in dataclasses.astuple(limits))) for name, limits in TOLERANCES.items()),
             "Valid at an accuracy: largest violation of linear rows, cones and dual feasibility in the program's units, "
             "relative gap, relative distance from the certified optimum",
         ),
@@ -126,7 +126,9 @@ def _family(family: str, rows: Sequence[Row], limit: float) -> list[Section]:
     about = FAMILIES[family].about if family in FAMILIES else ""
     kind = FAMILIES[family].problem_class if family in FAMILIES else ""
     sizes = ", ".join(str(size) for size in sorted({row.size for row in rows}))
-    sections = [Section(2, f"{family} ({kind})", (f"{about} Sizes {sizes}; {len({r.seed for r in rows})} seeds each.",))]
+    sections = [
+        Section(2, f"{family} ({kind})", (f"{about} Sizes {sizes}; {len({r.seed for r in rows})} seeds each.",))
+    ]
     for accuracy in sorted({row.accuracy for row in rows}, key=list(TOLERANCES).index, reverse=True):
         chosen = [row for row in rows if row.accuracy == accuracy]
         summaries = summarise(chosen, limit)

@@ -184,7 +184,11 @@ class _Process:
         if time.monotonic() > self.deadline:
             self.kill()
             limit = self.limits.seconds if self.began else self.limits.setup_seconds
-            return TIME_LIMIT, self._measured(), f"killed after {limit:g} s" + ("" if self.began else " of preparations")
+            return (
+                TIME_LIMIT,
+                self._measured(),
+                f"killed after {limit:g} s" + ("" if self.began else " of preparations"),
+            )
         return None
 
     def kill(self) -> None:

@@ -62,7 +62,10 @@ class Summary:
 def shifted_geometric_mean(values: Iterable[float], shift: float) -> float:
     """``exp(mean log(v + shift)) − shift``: what is far below the shift counts alike, large values do not dominate."""
     logs = [math.log(value + shift) for value in values]
-    return max(0.0, math.exp(sum(logs) / len(logs)) - shift) if logs else math.nan
+    if not logs:
+        return math.nan
+    mean = math.exp(math.fsum(logs) / len(logs)) - shift
+    return mean if mean > 1e-12 * shift else 0.0  # the subtraction's rounding
 
 
 def summarise(rows: Sequence[Row], time_limit: float) -> list[Summary]:

@@ -21,7 +21,10 @@ class Tolerances:
         Largest violation of a linear row, of a second-order or semidefinite cone, and of dual feasibility, in the
         program's units, in which the solution is near 1.
     gap : float
-        Relative gap between the value and the lower bound by weak duality.
+        Relative gap between the value and the lower bound by weak duality.  The bound holds for any multipliers, so it
+        pays for dual infeasibility: with ``min ½‖η‖², G η ≤ h`` and multipliers λ the gap is at least
+        ``½‖η + Gᵀλ‖²``.  A gap of ε therefore allows a dual residual of ``√(2 ε)``, and that is asked of it: solvers
+        that take the objective as a cone close the gap, not the residual.
     error : float
         Relative distance between the value and the certified optimum.
     """
@@ -35,8 +38,8 @@ class Tolerances:
 
 # The one place where the accuracies are defined.  The options by which a solver tries to reach them are its profile's.
 TOLERANCES: Mapping[str, Tolerances] = {
-    "fast": Tolerances(primal=1e-4, cone=1e-4, dual=1e-4, gap=1e-4, error=1e-4),
-    "accurate": Tolerances(primal=1e-6, cone=1e-6, dual=1e-6, gap=1e-6, error=1e-6),
+    "fast": Tolerances(primal=1e-4, cone=1e-4, dual=math.sqrt(2e-4), gap=1e-4, error=1e-4),
+    "accurate": Tolerances(primal=1e-6, cone=1e-6, dual=math.sqrt(2e-6), gap=1e-6, error=1e-6),
 }
 
 
