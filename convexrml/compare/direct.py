@@ -42,7 +42,7 @@ def solved(program: object, solver: str, accuracy: str) -> dict[str, Any]:
     if profile.name not in qpsolvers.available_solvers:
         raise SolverCapabilityError(f"qpsolvers has no interface to {profile.title}")
     level = profile.at(accuracy)
-    options = dict(_flat(level.options))
+    options: dict[str, Any] = dict(_flat(level.options))
     started = time.perf_counter()
     G, h = program.arrays()
     d = G.shape[1]

@@ -71,9 +71,8 @@ def write_html(sections: Sequence[Section], path: Path) -> Path:
     links = "".join(f'<a href="#{_anchor(s.heading)}">{html.escape(s.heading)}</a>' for s in sections if s.level == 2)
     body = []
     for number, section in enumerate(sections):
-        body.append(
-            f'<h{section.level} id="{_anchor(section.heading)}">{html.escape(section.heading)}</h{section.level}>'
-        )
+        level, heading = section.level, html.escape(section.heading)
+        body.append(f'<h{level} id="{_anchor(section.heading)}">{heading}</h{level}>')
         body += [f"<nav>{links}</nav>"] if number == 0 else []
         body += [_as_html(block) for block in section.blocks]
     path.write_text(

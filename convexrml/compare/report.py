@@ -82,20 +82,20 @@ def _introduction(rows: Sequence[Row], facts: Mapping[str, Any], unfinished: int
     blocks: list[Block] = [
         f"{len(rows)} solves: {instances} instances, {solvers} roads"
         + (f"; {unfinished} more are not finished." if unfinished else ".")
-        + " Each ran in a process of its own; status, residuals, gap and value were measured from the original data, and "
-        "the value was held against an optimum that is proved without the solvers compared.",
+        + " Each ran in a process of its own; status, residuals, gap and value were measured from the original data, "
+        "and the value was held against an optimum that is proved without the solvers compared.",
         "**success**: claimed optimal, and valid at the accuracy. **correct**: of the solves that claimed something, "
         "the share in which claim and truth agree. **wrong**: claimed optimal (or infeasible), but is not. **time**: "
-        f"shifted geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving; a solve without success counts with "
-        f"the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from the "
+        f"shifted geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving; a solve without success counts "
+        f"with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from the "
         "certified optimum; no answer counts as 1. **memory**: largest growth of resident memory. "
         f"`{SEARCH}` is the library's own search, which answers for all negatives at once; `{DIRECT}NAME` is the "
         "solver called with arrays, without cvxpy.",
         Table(
             ("accuracy", "rows", "cones", "dual", "gap", "error"),
             tuple((name, *(f"{v:.2g}" for v in dataclasses.astuple(limits))) for name, limits in TOLERANCES.items()),
-            "Valid at an accuracy: largest violation of linear rows, cones and dual feasibility in the program's units, "
-            "relative gap, relative distance from the certified optimum",
+            "Valid at an accuracy: largest violation of linear rows, cones and dual feasibility (in the program's "
+            "units), relative gap, relative distance from the certified optimum",
         ),
     ]
     wrong = [row for row in rows if row.verdict in (Verdict.WRONG_OPTIMAL, Verdict.WRONG_INFEASIBLE)]
@@ -204,8 +204,7 @@ def _overhead(rows: Sequence[Row]) -> Table | None:
 
 
 def _drill_down(rows: Sequence[Row]) -> list[Block]:
-    header = ("accuracy", "solver", "verdict", "value", "error", "primal", "cones", "dual", "gap", "compile", "solve")
-    header += ("iterations", "memory")
+    header = tuple("accuracy solver verdict value error primal cones dual gap compile solve iterations memory".split())
     tables: list[Block] = []
     for instance in sorted({row.instance for row in rows}):
         own = [row for row in rows if row.instance == instance]

@@ -2,9 +2,9 @@
 
 A process is forked from a server that has the heavy modules loaded and nothing else, so that it starts in milliseconds
 and no task sees what another left behind.  The runner watches it: one that hangs is killed at its time limit, one that
-grows beyond its memory is killed, one that crashes is written down with what it said last.  Memory is polled as resident
-bytes: address space, which the kernel could limit, is reserved by numerical libraries far beyond what they use.  The
-kernel's own timer and limit on data stand behind the watch, for the case that the runner itself is killed.
+grows beyond its memory is killed, one that crashes is written down with what it said last.  Memory is polled as
+resident bytes: address space, which the kernel could limit, is reserved by numerical libraries far beyond what they
+use.  The kernel's own timer and limit on data stand behind the watch, for the case that the runner itself is killed.
 """
 
 from __future__ import annotations
@@ -229,7 +229,11 @@ def _child(
     resource.setrlimit(resource.RLIMIT_DATA, 2 * (_data() + limits.memory + _SLACK,))
     try:
         with _threads_limited(threads):
-            message = (DONE, dict(work(key, payload, lambda: pipe.send(None))), None)
+            message: tuple[str, dict[str, Any] | None, str | None] = (
+                DONE,
+                dict(work(key, payload, lambda: pipe.send(None))),
+                None,
+            )
     except MemoryError as error:
         message = (MEMORY_LIMIT, None, f"MemoryError: {error}")
     except Exception:  # whatever the work raises is its row

@@ -89,7 +89,7 @@ def distance(value: float | None, truth: tuple[float, float]) -> float:
 
 
 def valid(measured: Mapping[str, Any], truth: tuple[float, float], accuracy: str) -> bool:
-    """Whether everything that was measured of an answer is within the tolerances; what has no measure does not count."""
+    """Whether all that was measured of an answer is within the tolerances; what has no measure does not count."""
     limits = dataclasses.asdict(tolerances(accuracy))
     found = {name: measured.get(name) for name in ("primal", "cone", "dual", "gap")}
     found["error"] = distance(measured.get("value"), truth)
