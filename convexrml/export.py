@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexrml.errors import InvalidInputError, SolverFailedError, SolverMissingError
-from convexrml.solve import problem_class
+from convexrml.solve import check_problem, problem_class
 from convexrml.standard_forms import ConicForm, QuadraticForm, conic_form, quadratic_form
 
 QUADRATIC = ("LP", "QP", "MILP", "MIQP")
@@ -63,6 +63,7 @@ def write_program(problem: cp.Problem, path: Path | str) -> Path:
     ending = next((name for name in FORMATS if path.name.endswith("." + name)), None)
     if ending is None:
         raise InvalidInputError(f"path: {path.name!r} ends with no known format (there are: .{', .'.join(FORMATS)})")
+    check_problem(problem)
     kind = problem_class(problem)
     if kind not in FORMATS[ending]:
         able = ", ".join("." + name for name, kinds in FORMATS.items() if kind in kinds)

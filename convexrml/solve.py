@@ -124,7 +124,7 @@ def run(
     """
     profile = get_profile(solver, profiles_directory)
     level = profile.at(accuracy)
-    _check_problem(problem)
+    check_problem(problem)
     require_installed(profile)
     require_capable(profile, problem_class(problem), profiles_directory)
     merged = _merged(level.options, {} if options is None else options)
@@ -160,7 +160,8 @@ def problem_class(problem: cp.Problem) -> str:
     return prefix + ("LP" if problem.objective.args[0].is_pwl() else "QP")
 
 
-def _check_problem(problem: cp.Problem) -> None:
+def check_problem(problem: cp.Problem) -> None:
+    """Raise `InvalidInputError` unless it is a convex program whose parameters have values."""
     if not isinstance(problem, cp.Problem):
         raise InvalidInputError(f"problem: expected a cvxpy.Problem, found {type(problem).__name__}")
     unset = [parameter.name() for parameter in problem.parameters() if parameter.value is None]

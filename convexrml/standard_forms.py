@@ -85,7 +85,9 @@ def quadratic_form(problem: cp.Problem) -> QuadraticForm:
     data, offset = _data(problem, cp.GUROBI if kind.startswith("MI") else cp.OSQP)
     n = len(data["q"])
     integers = np.array(sorted(int(i) for i in (*data["bool_vars_idx"], *data["int_vars_idx"])), dtype=np.int64)
-    lower, upper = (_bounds(data[name], n, value) for name, value in (("lower_bounds", -np.inf), ("upper_bounds", np.inf)))
+    lower, upper = (
+        _bounds(data[name], n, value) for name, value in (("lower_bounds", -np.inf), ("upper_bounds", np.inf))
+    )
     booleans = np.array(sorted(int(i) for i in data["bool_vars_idx"]), dtype=np.int64)
     lower[booleans], upper[booleans] = np.maximum(lower[booleans], 0.0), np.minimum(upper[booleans], 1.0)
     return QuadraticForm(

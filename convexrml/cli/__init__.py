@@ -12,11 +12,14 @@ from convexrml.cli.certify import certify, crosscheck
 from convexrml.cli.check import check, solvers
 from convexrml.cli.compare import compare, instances
 from convexrml.cli.frame import Commands
+from convexrml.cli.learn import learn
+from convexrml.cli.study import study
 
 EPILOG = """\b
 Examples:
   convexrml certify --data train.csv --test test.csv
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
+  convexrml learn --out metric.npz && convexrml certify --metric metric.npz
   convexrml certify --certificates certs && convexrml check certs
 """
 
@@ -27,5 +30,5 @@ def main() -> None:
     """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
 
 
-for _command in (certify, check, compare, crosscheck, instances, solvers):
+for _command in (certify, check, compare, crosscheck, instances, learn, solvers, study):
     main.add_command(_command)

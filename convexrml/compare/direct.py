@@ -17,6 +17,15 @@ from convexrml.solve import ClaimedStatus, SolverReport, translated
 INSTALL = "pip install convexrml[qpsolvers]"
 
 
+def callable_directly() -> tuple[str, ...]:
+    """The profiles' names that qpsolvers can call here; none where it is not installed."""
+    if importlib.util.find_spec("qpsolvers") is None:
+        return ()
+    import qpsolvers
+
+    return tuple(qpsolvers.available_solvers)
+
+
 def solved(program: object, solver: str, accuracy: str) -> dict[str, Any]:
     """Solve ``min ½‖η‖²  s.t.  G η ≤ h`` with the options of a profile, and measure the answer as the program does.
 
@@ -39,7 +48,7 @@ def solved(program: object, solver: str, accuracy: str) -> dict[str, Any]:
         raise SolverMissingError(f"qpsolvers is not installed; install it with: {INSTALL}")
     import qpsolvers
 
-    if profile.name not in qpsolvers.available_solvers:
+    if profile.name not in callable_directly():
         raise SolverCapabilityError(f"qpsolvers has no interface to {profile.title}")
     level = profile.at(accuracy)
     options: dict[str, Any] = dict(_flat(level.options))

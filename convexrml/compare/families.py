@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from convexrml.errors import InvalidInputError
 from convexrml.exact import exact_radius
-from convexrml.formulations import KNearestPerturbation, MinimalPerturbation
+from convexrml.formulations import KNearestPerturbation, MaxMinRadius, MinimalPerturbation, RobustHinge
 from convexrml.neighbors import NearestNeighbors
+from convexrml.norms import Norm
+from convexrml.triplets import Triplets
 
 Plan = dict[str, Any]
 
@@ -41,7 +43,7 @@ class Instance:
     ----------
     family : str
     size : int
-        Number of training points.
+        Number of training points, or of triplets.
     seed : int
     """
 
@@ -68,7 +70,8 @@ class Family:
     smallest : int
         The size to warm up with.
     plan : callable
-        Instance → what solving it needs, and ``"lower"``, ``"upper"``: the interval in which its optimum is proved.
+        Instance → what solving it needs and, where they are known without solving it, ``"lower"`` and ``"upper"``: the
+        interval in which its optimum is proved.
     build : callable
         (instance, plan) → program.
     search : callable or None
@@ -83,7 +86,7 @@ class Family:
     sizes: tuple[int, ...]
     smallest: int
     plan: Callable[[Instance], Plan]
-    build: Callable[[Instance, Mapping[str, Any]], Program]
+    build: Callable[[Instance, Mapping[str, Any]], Program | MaxMinRadius]
     search: Callable[[Instance], Callable[[], tuple[float, float]]] | None = None
     direct: bool = False
 
@@ -104,24 +107,24 @@ class Question:
         return held.hexdigest()[:16]
 
 
-def question(instance: Instance, n_neighbors: int, n_features: int) -> Question:
-    """Two classes, four Gaussian clusters each with centres of length 1.5·√d / 2; the query is a further draw.
+_Draw = Callable[[int], tuple[NDArray[np.float64], NDArray[np.int64]]]
 
-    Parameters
-    ----------
-    instance : Instance
-        Its size is the number of training points; the seed and the size alone determine the data.
-    n_neighbors, n_features : int
-    """
-    n, d = instance.size, n_features
-    rng = np.random.default_rng([instance.seed, n, d, n_neighbors])
-    centres = 0.75 * rng.standard_normal((8, d))
+
+def clusters(rng: np.random.Generator, n_features: int) -> _Draw:
+    """A sampler of points with labels 0 and 1: four Gaussian clusters (σ = ½) each, with centres drawn by ¾ N(0, I)."""
+    centres = 0.75 * rng.standard_normal((8, n_features))
 
     def draw(count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         cluster = np.concatenate([np.arange(8), rng.integers(0, 8, max(0, count - 8))])[:count]
-        return centres[cluster] + 0.5 * rng.standard_normal((count, d)), cluster % 2
+        return centres[cluster] + 0.5 * rng.standard_normal((count, n_features)), cluster % 2
 
-    X, y = draw(n)
+    return draw
+
+
+def question(instance: Instance, n_neighbors: int, n_features: int) -> Question:
+    """A training set of the instance's size, and the first further draw that the classifier labels rightly."""
+    draw = clusters(np.random.default_rng([instance.seed, instance.size, n_features, n_neighbors]), n_features)
+    X, y = draw(instance.size)
     model = NearestNeighbors(n_neighbors).fit(X, y)
     Z, t = draw(200)
     right = np.flatnonzero(~model.mislabels(Z, t))
@@ -197,6 +200,45 @@ def _sizes(q: Question) -> Plan:
     }
 
 
+def triplets(instance: Instance) -> Triplets:
+    """As many triplets as the instance's size: random anchors, a random partner of each label."""
+    d = max(4, round(1.2 * instance.size**0.4))
+    rng = np.random.default_rng([instance.seed, instance.size, d])
+    X, y = clusters(rng, d)(max(16, instance.size // 4))
+    anchors = rng.integers(0, len(X), instance.size)
+    positives, negatives = np.empty_like(anchors), np.empty_like(anchors)
+    for place, anchor in enumerate(anchors):
+        same = y == y[anchor]
+        negatives[place] = rng.choice(np.flatnonzero(~same))
+        same[anchor] = False
+        positives[place] = rng.choice(np.flatnonzero(same))
+    return Triplets.from_indices(X, anchors, positives, negatives)
+
+
+def _plan_triplets(instance: Instance) -> Plan:
+    found = triplets(instance)
+    held = hashlib.sha256(found.V.tobytes() + found.S.tobytes())
+    return {"n_triplets": len(found), "n_features": found.n_features, "data": held.hexdigest()[:16]}
+
+
+def _ball(instance: Instance) -> Norm:
+    return Norm(2.0 if instance.seed % 2 == 0 else math.inf)
+
+
+def _build_robust_hinge(instance: Instance, plan: Mapping[str, Any]) -> RobustHinge:
+    found, norm = triplets(instance), _ball(instance)
+    radii = found.radii(np.eye(found.n_features), norm)
+    return RobustHinge(found, tau=float(np.median(radii[radii > 0])) / 2, norm=norm)
+
+
+def _build_max_min(instance: Instance, plan: Mapping[str, Any]) -> MaxMinRadius:
+    """Only triplets that the Euclidean metric gets right, and not narrowly: the optimum is not 0."""
+    found, norm = triplets(instance), _ball(instance)
+    radii = found.radii(np.eye(found.n_features), norm)
+    kept = radii >= np.median(radii[radii > 0])
+    return MaxMinRadius(Triplets(found.V[kept], found.S[kept], np.full(kept.sum(), 1 / kept.sum())), norm)
+
+
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
@@ -231,8 +273,43 @@ FAMILIES: Mapping[str, Family] = {
             build=_build_k_nearest,
             search=_search_k_nearest,
         ),
+        Family(
+            name="robust-hinge",
+            about="The metric with the least robust hinge of n triplets: ℓ2 (even seeds, SDP with second-order cones) "
+            "or ℓ∞ (odd seeds, SDP with linear ones), trace fixed, τ half the median radius.",
+            problem_class="SDP",
+            sizes=(20, 60, 200, 600),
+            smallest=20,
+            plan=_plan_triplets,
+            build=_build_robust_hinge,
+        ),
+        Family(
+            name="max-min",
+            about="The metric with the largest least radius of about n/4 to n/2 triplets in ℓ2 (even seeds) or ℓ∞ (odd "
+            "seeds): bisection over SDPs until the proved bounds are within half the accuracy's gap.",
+            problem_class="SDP",
+            sizes=(20, 60, 200),
+            smallest=20,
+            plan=_plan_triplets,
+            build=_build_max_min,
+        ),
     )
 }
+
+
+def held(program: object) -> dict[str, NDArray[Any]]:
+    """The data behind a program: training points ``X``, ``y`` and a query ``z``, ``label``, or triplets ``V``, ``S``."""
+    if isinstance(program, MinimalPerturbation | KNearestPerturbation):
+        model = program.model
+        labels = model.classes_
+        return {
+            "X": model.training_points_,
+            "y": labels[model.labels_],
+            "z": program.z,
+            "label": labels[program.label],
+        }
+    assert isinstance(program, RobustHinge | MaxMinRadius)
+    return {"V": program.triplets.V, "S": program.triplets.S, "weights": program.triplets.weights}
 
 
 def get_family(name: str) -> Family:

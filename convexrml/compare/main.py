@@ -13,12 +13,12 @@ import scipy
 
 import convexrml
 from convexrml.compare import runner
-from convexrml.compare.ledger import Ledger
 from convexrml.compare.measure import measure
 from convexrml.compare.page import write_html, write_markdown
 from convexrml.compare.plan import plan
 from convexrml.compare.report import document
 from convexrml.errors import DataFileError
+from convexrml.ledger import Ledger
 
 PRELOAD = ("convexrml.compare.preload",)
 

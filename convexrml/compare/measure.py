@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import collections
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from typing import Any
 import convexrml
 from convexrml.compare import direct
 from convexrml.compare.families import Family, Instance, Program, get_family
+from convexrml.compare.verdict import tolerances
 from convexrml.errors import (
     SolverCapabilityError,
     SolverError,
@@ -20,8 +21,9 @@ from convexrml.errors import (
     SolverMissingError,
     SolverOptionError,
 )
-from convexrml.formulations import ClaimedSolution
+from convexrml.formulations import ClaimedSolution, MaxMinRadius, RobustHinge
 from convexrml.profiles import also_from, get_profile
+from convexrml.solve import ClaimedStatus
 
 SEARCH, DIRECT = "search", "qpsolvers:"
 
@@ -63,7 +65,7 @@ def measure(key: dict[str, Any], payload: dict[str, Any], begin: Begin) -> dict[
                 rows.append(once())
         except SolverError as error:
             outcome = next((name for kind, name in _SAID if isinstance(error, kind)), "failed")
-            return {"outcome": outcome, "message": str(error)}
+            return {"outcome": outcome, "message": str(error).replace(str(Path.home()), "~")}
         row = rows[0] | {
             name: statistics.median(row[name] for row in rows)
             for name in ("seconds", "compile_seconds", "solve_seconds")
@@ -91,7 +93,9 @@ def _road(
     return lambda: _measured(family.build(instance, plan), solver, accuracy) | {"options": options}
 
 
-def _measured(program: Program, solver: str, accuracy: str) -> dict[str, Any]:
+def _measured(program: Program | MaxMinRadius, solver: str, accuracy: str) -> dict[str, Any]:
+    if isinstance(program, MaxMinRadius):
+        return _bisected(program, solver, accuracy)
     solution = program.solve(solver, accuracy)
     report = solution.report
     row = {
@@ -105,8 +109,36 @@ def _measured(program: Program, solver: str, accuracy: str) -> dict[str, Any]:
     }
     if isinstance(solution, ClaimedSolution):
         return row | {"primal": solution.primal_residual, "dual": None, "cone": None, "gap": None, "lower": None}
-    residuals = dataclasses.asdict(solution.residuals)
-    return row | {"cone": None, "lower": solution.lower_bound} | residuals
+    found = solution.residuals
+    row |= {"lower": solution.lower_bound, "dual": found.dual, "gap": found.gap}
+    if not isinstance(program, RobustHinge):
+        return row | {"primal": found.primal, "cone": None}
+    # The value is that of a feasible matrix: with the lower bound a proof, whoever found it.
+    return row | {"primal": None, "cone": found.primal, "proved": [solution.lower_bound, solution.value]}
+
+
+def _bisected(program: MaxMinRadius, solver: str, accuracy: str) -> dict[str, Any]:
+    """Bisection as a whole: it claims an optimum when its bounds meet; its times are those of its steps together."""
+    wanted = tolerances(accuracy).gap / 2
+    found = program.solve(solver, accuracy, tolerance=wanted)
+    reports = [step.report for step in found.steps]
+    counts = [report.iterations for report in reports if report.iterations is not None]
+    return {
+        "claimed": (ClaimedStatus.OPTIMAL if found.gap <= wanted else ClaimedStatus.OPTIMAL_INACCURATE).name,
+        "steps": dict(collections.Counter(report.claimed.name for report in reports)),
+        "value": found.lower,
+        "lower": found.lower,
+        "proved": [found.lower, found.upper],
+        "gap": found.gap,
+        "primal": None,  # of a feasible matrix
+        "dual": None,  # of multipliers that prove what they prove
+        "cone": None,
+        "compile_seconds": sum(report.compile_seconds for report in reports),
+        "solve_seconds": sum(report.solve_seconds for report in reports),
+        "seconds": found.seconds,
+        "iterations": sum(counts) if counts else None,
+        "version": reports[0].version if reports else None,
+    }
 
 
 def _by_search(family: Family, instance: Instance) -> Callable[[], dict[str, Any]]:

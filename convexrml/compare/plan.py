@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from convexrml.compare.direct import callable_directly
 from convexrml.compare.families import Instance, get_family
-from convexrml.compare.ledger import Ledger
 from convexrml.compare.measure import DIRECT, SEARCH
 from convexrml.compare.verdict import tolerances
 from convexrml.errors import InvalidInputError
+from convexrml.ledger import Ledger
 from convexrml.profiles import also_from, get_profile, load_profiles
 
 
@@ -86,9 +87,11 @@ def roads(family: str, solvers: Sequence[str] | None) -> list[str]:
     """
     kind = get_family(family)
     capable = [name for name, profile in load_profiles().items() if kind.problem_class in profile.problem_classes]
-    known = ([SEARCH] if kind.search else []) + capable + [DIRECT + name for name in capable if kind.direct]
+    search = [SEARCH] if kind.search else []
+    direct = [DIRECT + name for name in capable] if kind.direct else []
     if solvers is None:
-        return known
+        return search + capable + [name for name in direct if name.removeprefix(DIRECT) in callable_directly()]
+    known = search + capable + direct
     for name in solvers:
         if name != SEARCH:
             get_profile(name.removeprefix(DIRECT))

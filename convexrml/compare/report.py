@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from convexrml.compare import pictures
 from convexrml.compare.families import FAMILIES
-from convexrml.compare.ledger import Ledger
 from convexrml.compare.measure import DIRECT, SEARCH
 from convexrml.compare.rows import Row, read_rows
 from convexrml.compare.statistics import (
@@ -24,6 +23,7 @@ from convexrml.compare.statistics import (
 )
 from convexrml.compare.verdict import TOLERANCES, Verdict
 from convexrml.errors import DataFileError
+from convexrml.ledger import Ledger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,9 @@ def _introduction(rows: Sequence[Row], facts: Mapping[str, Any], unfinished: int
         "**success**: claimed optimal, and valid at the accuracy. **correct**: of the solves that claimed something, "
         "the share in which claim and truth agree. **wrong**: claimed optimal (or infeasible), but is not. **time**: "
         f"shifted geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving; a solve without success counts "
-        f"with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from the "
-        "certified optimum; no answer counts as 1. **memory**: largest growth of resident memory. "
+        f"with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from "
+        "the certified optimum; no answer counts as 1. **memory**: largest growth of resident memory. **modest**: "
+        "valid at the accuracy, but the solver does not claim an optimum. "
         f"`{SEARCH}` is the library's own search, which answers for all negatives at once; `{DIRECT}NAME` is the "
         "solver called with arrays, without cvxpy.",
         Table(
@@ -146,7 +147,7 @@ def _family(family: str, rows: Sequence[Row], limit: float) -> list[Section]:
     return [*sections, Section(3, f"{family}, instance by instance", tuple(_drill_down(rows)))]
 
 
-_HEADER = ("solver", "success", "correct", "wrong", "time", "compile", "solve", "error", "memory", "no answer")
+_HEADER = ("solver", "success", "correct", "wrong", "time", "compile", "solve", "error", "memory", "remarks")
 
 
 def _summary_line(s: Summary) -> tuple[str, ...]:
@@ -162,7 +163,7 @@ def _summary_line(s: Summary) -> tuple[str, ...]:
         _seconds(s.solve_seconds),
         _number(s.error),
         "" if math.isnan(s.memory) else f"{s.memory / 2**20:.0f} MB",
-        ", ".join(f"{count} {reason}" for reason, count in s.endings.items()),
+        ", ".join(f"{count} {remark}" for remark, count in s.remarks.items()),
     )
 
 
@@ -215,7 +216,7 @@ def _drill_down(rows: Sequence[Row]) -> list[Block]:
     return tables
 
 
-_FACTS = ("n_points", "n_features", "n_neighbors", "data")
+_FACTS = ("n_points", "n_triplets", "n_features", "n_neighbors", "data")
 
 
 def _drill_line(row: Row) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from convexrml.compare.ledger import OPEN, RUNNING, Ledger, Task
 from convexrml.compare.measure import ANSWERED, DIRECT, SEARCH
 from convexrml.compare.runner import DONE
 from convexrml.compare.verdict import Verdict, distance, judge
+from convexrml.errors import DataFileError
+from convexrml.ledger import OPEN, RUNNING, Ledger, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +74,16 @@ class Row:
 
 
 def read_rows(ledger: Ledger) -> list[Row]:
-    """The finished rows of a ledger, sorted; the rest is not there yet."""
+    """The finished rows of a ledger, sorted; the rest is not there yet.
+
+    Raises
+    ------
+    DataFileError
+        If the ledger is of something else.
+    """
     tasks = [task for task in ledger.tasks() if task.status not in (OPEN, RUNNING)]
+    if any("solver" not in task.key or "plan" not in task.payload for task in tasks):
+        raise DataFileError(f"{ledger.path}: these are results of something else than a comparison of solvers")
     truths = _truths(tasks)
     rows = [_row(task, truths[_instance(task)]) for task in tasks]
     return sorted(rows, key=lambda row: (row.family, row.accuracy, row.size, row.seed, road_order(row.solver)))
@@ -103,7 +112,7 @@ def _truths(tasks: Iterable[Task]) -> dict[tuple[str, int, int], tuple[float, fl
         for below, above in known:
             lower, upper = max(lower, below), min(upper, above)
         truths[_instance(task)] = (lower, upper)
-    return truths
+    return {instance: (min(ends), max(ends)) for instance, ends in truths.items()}  # proofs may cross by a rounding
 
 
 def _row(task: Task, truth: tuple[float, float]) -> Row:

@@ -24,8 +24,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from convexrml.compare.ledger import OPEN, RUNNING, Ledger, Task
 from convexrml.errors import InvalidInputError
+from convexrml.ledger import OPEN, RUNNING, Ledger, Task
 
 DONE, ERROR, CRASHED, TIME_LIMIT, MEMORY_LIMIT = "done", "error", "crashed", "time limit", "memory limit"
 OUTCOMES = (DONE, ERROR, CRASHED, TIME_LIMIT, MEMORY_LIMIT)

@@ -41,8 +41,8 @@ class Summary:
         Largest growth of resident memory in bytes; NaN without an answer.
     unavailable : str
         Why the solver could not be asked at all ("missing solver", "no licence"), else "".
-    endings : dict
-        How many rows had no answer, by reason.
+    remarks : dict
+        How many rows had no answer, by reason, and how many were valid though not claimed so (``"modest"``).
     """
 
     solver: str
@@ -56,7 +56,7 @@ class Summary:
     error: float
     memory: float
     unavailable: str
-    endings: dict[str, int]
+    remarks: dict[str, int]
 
 
 def shifted_geometric_mean(values: Iterable[float], shift: float) -> float:
@@ -81,6 +81,7 @@ def _summary(solver: str, rows: Sequence[Row], time_limit: float) -> Summary:
     answered = [row for row in rows if row.measured]
     claims = [correct for row in rows if (correct := row.verdict.correct) is not None]
     outcomes = [row.outcome for row in rows if not row.measured]
+    remarks = outcomes + ["modest"] * sum(row.verdict is Verdict.MODEST for row in rows)
     closed = not answered and not any(row.available for row in rows)
 
     def mean(name: str) -> float:
@@ -100,7 +101,7 @@ def _summary(solver: str, rows: Sequence[Row], time_limit: float) -> Summary:
         ),
         memory=max((row.measured["peak_memory"] - row.measured["base_memory"] for row in answered), default=math.nan),
         unavailable=outcomes[0] if closed else "",
-        endings={outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)},
+        remarks={remark: remarks.count(remark) for remark in dict.fromkeys(remarks)},
     )
 
 

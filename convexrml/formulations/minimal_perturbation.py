@@ -13,12 +13,13 @@ from convexrml.errors import UnsupportedError
 from convexrml.formulations.half_spaces import half_spaces, power_of_two, require_negative
 from convexrml.formulations.sides import box_sides, returned
 from convexrml.formulations.solution import Residuals, Solution, relative_gap
+from convexrml.formulations.writing import Writable
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.solve import SolverReport
 
 
-class MinimalPerturbation:
+class MinimalPerturbation(Writable):
     """Minimal perturbation of one query against one negative, as an explicit convex program.
 
     Negative j is no farther from ``z + δ`` than positive i when ``score_j(z + δ) ≤ score_i(z + δ)``, and scores are

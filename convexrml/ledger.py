@@ -117,7 +117,7 @@ class Ledger:
 
     def add(self, tasks: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
         """Add tasks (key, payload); those whose key is there stay as they are.  Returns how many were new."""
-        rows = [(_text(key), _text(payload)) for key, payload in tasks]
+        rows = [(text_of(key), text_of(payload)) for key, payload in tasks]
         with self._transaction():
             before = self._db.total_changes
             self._db.executemany("INSERT INTO task (key, payload) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", rows)
@@ -139,7 +139,7 @@ class Ledger:
         self, task: Task, status: str, result: Mapping[str, Any] | None = None, error: str | None = None
     ) -> bool:
         """Write down what came of a claimed task; False (and nothing is written) if the claim no longer stands."""
-        text = None if result is None else _text(result)
+        text = None if result is None else text_of(result)
         with self._transaction():
             changed = self._db.execute(
                 "UPDATE task SET status = ?, result = ?, error = ?, finished = ? "
@@ -173,6 +173,19 @@ class Ledger:
             self._db.executemany("UPDATE task SET status = 'open', claim = NULL WHERE id = ?", [(i,) for i in gone])
         return len(gone)
 
+    def mend(self) -> int:
+        """Open tasks whose result is no JSON any more again, and forget those whose key is none; returns how many."""
+        with self._transaction():
+            rows = self._db.execute("SELECT id, key, payload, result FROM task").fetchall()
+            lost = [row["id"] for row in rows if not (_is_json(row["key"]) and _is_json(row["payload"]))]
+            torn = [row["id"] for row in rows if row["result"] is not None and not _is_json(row["result"])]
+            self._db.executemany("DELETE FROM task WHERE id = ?", [(i,) for i in lost])
+            self._db.executemany(
+                "UPDATE task SET status = 'open', claim = NULL, result = NULL, finished = NULL WHERE id = ?",
+                [(i,) for i in torn],
+            )
+        return len({*lost, *torn})
+
     def reopen(self, statuses: Iterable[str]) -> int:
         """Open finished tasks with one of these outcomes again.  Returns how many tasks that were."""
         with self._transaction():
@@ -189,6 +202,20 @@ class Ledger:
         """Every task, in the order in which they were added."""
         return [_task(row) for row in self._db.execute("SELECT * FROM task ORDER BY id")]
 
+    def find(self, key: Mapping[str, Any]) -> Task | None:
+        """The task with this key; None if there is none."""
+        row = self._db.execute("SELECT * FROM task WHERE key = ?", (text_of(key),)).fetchone()
+        return None if row is None else _task(row)
+
+    def result_of(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result of the task with this key; None if it has none (yet)."""
+        task = self.find(key)
+        return None if task is None else task.result
+
+    def statuses(self) -> dict[str, str]:
+        """The status of every task, by the text of its key."""
+        return {row["key"]: row["status"] for row in self._db.execute("SELECT key, status FROM task")}
+
     def counts(self) -> dict[str, int]:
         """How many tasks have each status."""
         rows = self._db.execute("SELECT status, count(*) FROM task GROUP BY status ORDER BY status")
@@ -204,7 +231,7 @@ class Ledger:
         with self._transaction():
             self._db.executemany(
                 "INSERT INTO fact VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                [(name, _text(value)) for name, value in facts.items()],
+                [(name, text_of(value)) for name, value in facts.items()],
             )
 
     def compact(self) -> None:
@@ -245,12 +272,28 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has rolled back already
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
 
+def text_of(value: object) -> str:
+    """JSON in one spelling, so that equal keys are equal texts; infinities and NaN as Python's json writes them."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_json(text: object) -> bool:
+    try:
+        json.loads(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _task(row: sqlite3.Row) -> Task:
+    if not all(_is_json(row[name]) for name in ("key", "payload", "result") if row[name] is not None):
+        raise DataFileError(f"task {row['id']} of the results is damaged; running it all again computes it anew")
     return Task(
         id=row["id"],
         key=json.loads(row["key"]),
@@ -262,11 +305,6 @@ def _task(row: sqlite3.Row) -> Task:
         finished=row["finished"],
         claim=row["claim"],
     )
-
-
-def _text(value: object) -> str:
-    """JSON in one spelling, so that equal keys are equal texts; infinities and NaN as Python's json writes them."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _myself() -> tuple[str, int, str]:
@@ -288,3 +326,17 @@ def _stands(row: sqlite3.Row) -> bool:
     if row["host"] == socket.gethostname():
         return bool(row["born"]) and _born(row["pid"]) == row["born"]
     return bool(time.time() - row["beat"] < SILENCE)
+
+
+@contextlib.contextmanager
+def storage(results: Path) -> Iterator[None]:
+    """Say in words what is wrong with the file or the disk; what was written before stays.
+
+    Raises
+    ------
+    DataFileError
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DataFileError(f"{results}: cannot be used ({error}); what was finished before is kept there") from error
