@@ -114,7 +114,7 @@ def instances(
 
     with progress_bars(progress, quiet) as watch:
         files = write_library(
-            out, _families(families), sizes=_sizes(sizes), seeds=range(seeds), formats=formats, progress=watch
+            out, _written(families), sizes=_sizes(sizes), seeds=range(seeds), formats=formats, progress=watch
         )
     if not quiet:
         click.echo(f"Written: {len(files)} files, listed with their optima in {out / 'index.json'}")
@@ -124,6 +124,12 @@ def _families(names: tuple[str, ...]) -> tuple[str, ...]:
     from convexrml.compare.families import FAMILIES, get_family
 
     return tuple(FAMILIES) if names == ("all",) else tuple(get_family(name).name for name in names)
+
+
+def _written(names: tuple[str, ...]) -> tuple[str, ...]:
+    from convexrml.compare.library import BISECTION
+
+    return tuple(name for name in _families(names) if names != ("all",) or name != BISECTION)
 
 
 def _sizes(sizes: tuple[float, ...] | None) -> list[int] | None:

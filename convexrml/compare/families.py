@@ -246,7 +246,7 @@ FAMILIES: Mapping[str, Family] = {
             name="perturbation-qp",
             about="The least ℓ2 perturbation of a query to its binding negative: dense, one row per positive.",
             problem_class="QP",
-            sizes=(30, 100, 300, 1000, 3000),
+            sizes=(30, 100, 300, 1000),
             smallest=30,
             plan=_plan_perturbation,
             build=_build_perturbation,
@@ -257,7 +257,7 @@ FAMILIES: Mapping[str, Family] = {
             name="perturbation-lp",
             about="The same in ℓ∞ (even seeds) and ℓ1 (odd seeds).",
             problem_class="LP",
-            sizes=(30, 100, 300, 1000, 3000),
+            sizes=(30, 100, 300, 1000),
             smallest=30,
             plan=_plan_perturbation,
             build=_build_perturbation,
@@ -278,7 +278,7 @@ FAMILIES: Mapping[str, Family] = {
             about="The metric with the least robust hinge of n triplets: ℓ2 (even seeds, SDP with second-order cones) "
             "or ℓ∞ (odd seeds, SDP with linear ones), trace fixed, τ half the median radius.",
             problem_class="SDP",
-            sizes=(20, 60, 200, 600),
+            sizes=(20, 60, 200),
             smallest=20,
             plan=_plan_triplets,
             build=_build_robust_hinge,
@@ -288,7 +288,7 @@ FAMILIES: Mapping[str, Family] = {
             about="The metric with the largest least radius of about n/4 to n/2 triplets in ℓ2 (even seeds) or ℓ∞ (odd "
             "seeds): bisection over SDPs until the proved bounds are within half the accuracy's gap.",
             problem_class="SDP",
-            sizes=(20, 60, 200),
+            sizes=(20, 60),
             smallest=20,
             plan=_plan_triplets,
             build=_build_max_min,
@@ -298,7 +298,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def held(program: object) -> dict[str, NDArray[Any]]:
-    """The data behind a program: training points ``X``, ``y`` and a query ``z``, ``label``, or triplets ``V``, ``S``."""
+    """The data behind a program: training points X, y and a query z with its label, or triplets V, S, weights."""
     if isinstance(program, MinimalPerturbation | KNearestPerturbation):
         model = program.model
         labels = model.classes_
@@ -308,7 +308,7 @@ def held(program: object) -> dict[str, NDArray[Any]]:
             "z": program.z,
             "label": labels[program.label],
         }
-    assert isinstance(program, RobustHinge | MaxMinRadius)
+    assert isinstance(program, RobustHinge)
     return {"V": program.triplets.V, "S": program.triplets.S, "weights": program.triplets.weights}
 
 

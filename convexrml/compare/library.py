@@ -15,9 +15,10 @@ from convexrml.errors import InvalidInputError
 from convexrml.evidence import Prover
 from convexrml.exact import exact_radius
 from convexrml.export import FORMATS, write_program
-from convexrml.formulations import KNearestPerturbation, MaxMinRadius, MinimalPerturbation, RobustHinge
+from convexrml.formulations import KNearestPerturbation, MinimalPerturbation, RobustHinge
 
 INDEX = "index.json"
+BISECTION = "max-min"
 
 
 def write_library(
@@ -34,8 +35,7 @@ def write_library(
     The index has for each file's program an interval that holds its optimum, in the units of its objective.  For a
     perturbation it follows from the radius, which the search proves from both sides; the certificate, which
     ``convexrml check`` reads with the data, proves the radius in exact arithmetic.  For ``robust-hinge`` the interval
-    is what Clarabel's point and multipliers prove.  ``max-min`` is written at the radius of the Euclidean metric, and
-    has no value in the index but the largest least radius.
+    is what Clarabel's point and multipliers prove.
 
     Parameters
     ----------
@@ -55,11 +55,13 @@ def write_library(
     Raises
     ------
     InvalidInputError
-        If a format is unknown, or holds none of the families.
+        If a format is unknown or cannot hold a family, or a family is no single program.
     """
     for name in formats:
         if name not in FORMATS:
             raise InvalidInputError(f"formats: unknown name {name!r} (there are: {', '.join(FORMATS)})")
+    if BISECTION in families:
+        raise InvalidInputError(f"families: {BISECTION} is a bisection over programs, not one that a file could hold")
     kinds = {name: get_family(name).problem_class for name in families}
     for name, kind in kinds.items():
         if not any(kind in FORMATS[each] for each in formats):
@@ -89,7 +91,8 @@ def _write(instance: Instance, folder: Path, formats: Sequence[str]) -> tuple[li
     program = family.build(instance, plan)
     files = [write_program(program.problem, folder / f"{instance}.{name}") for name in formats]
     data = folder / f"{instance}.data.npz"
-    np.savez_compressed(data, **held(program))
+    arrays: dict[str, Any] = held(program)
+    np.savez_compressed(data, **arrays)
     entry: dict[str, Any] = {
         "name": str(instance),
         "family": instance.family,
@@ -120,14 +123,10 @@ def _optimum(program: object, plan: Mapping[str, Any]) -> dict[str, Any]:
             "radius": radius,
             "length": length,
         }  # fmt: skip
-    if isinstance(program, RobustHinge):
-        found = program.solve("clarabel")
-        value = [found.lower_bound, found.value]
-        scale = program.scale
-        return {"optimum": [end / scale for end in value], "value": value}
-    assert isinstance(program, MaxMinRadius)
-    best = program.solve("clarabel")
-    return {"largest_least_radius": [best.lower, best.upper]}
+    assert isinstance(program, RobustHinge)
+    found = program.solve("clarabel")
+    value = [found.lower_bound, found.value]
+    return {"optimum": [end / program.scale for end in value], "value": value}
 
 
 def _nudged(value: float, direction: int) -> float:
