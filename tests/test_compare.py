@@ -72,7 +72,7 @@ def test_a_row_agrees_with_the_certified_optimum(family, solver, seed):
     known = FAMILIES[family].plan(Instance(family, size, seed))
     lower, upper = (known[end] for end in ("lower", "upper")) if "lower" in known else row["proved"]
     assert lower * (1 - 1e-6) <= row["value"] <= upper * (1 + 1e-6)
-    assert row["seconds"] == pytest.approx(row["compile_seconds"] + row["solve_seconds"], abs=5e-3)
+    assert row["seconds"] == pytest.approx(row["compile_seconds"] + row["solve_seconds"])
     assert row["peak_memory"] >= row["base_memory"] > 0
     json.dumps(row)
 
@@ -179,7 +179,7 @@ def test_the_report_says_it_all_in_two_formats(results, tmp_path):
     assert html.count("data:image/png;base64,") == 2
     assert not re.search(r"<script|https?://(?!www\.mosek\.com)|src=\"(?!data:)", html)
     assert html.count("<details>") == html.count("</details>") == 4  # growth, and three instances
-    assert 'class="wrong">wrong optimal' in html
+    assert re.search(r'class="[^"]*wrong">wrong optimal', html)
 
 
 def test_reports_on_what_is_not_there(tmp_path):

@@ -77,7 +77,7 @@ def compare(
             ledger.reopen(set(runner.OUTCOMES) - {runner.DONE})
         ledger.note(
             {
-                "machine": machine(),
+                "machine": {**machine(), "load_at_start": round(os.getloadavg()[0], 1)},
                 "versions": versions(),
                 "command": command,
                 "limits": {"seconds": limits.seconds, "memory": limits.memory, "threads": threads, "jobs": jobs},

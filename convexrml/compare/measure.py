@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,10 +65,7 @@ def measure(key: dict[str, Any], payload: dict[str, Any], begin: Begin) -> dict[
         except SolverError as error:
             outcome = next((name for kind, name in _SAID if isinstance(error, kind)), "failed")
             return {"outcome": outcome, "message": str(error).replace(str(Path.home()), "~")}
-        row = rows[0] | {
-            name: statistics.median(row[name] for row in rows)
-            for name in ("seconds", "compile_seconds", "solve_seconds")
-        }
+        row = sorted(rows, key=lambda row: float(row["seconds"]))[len(rows) // 2]
         return {"outcome": ANSWERED, **row, "repeats": len(rows), "peak_memory": _peak(), "base_memory": base}
 
 

@@ -38,6 +38,7 @@ _BEAT = 10.0
 _GRACE = 30.0  # seconds by which the kernel's timer is behind the watch
 _SLACK = 2 * 2**30  # bytes by which the kernel's limit on data is behind the watch: not all that is asked for is used
 _LAST_WORDS = 1500
+_ALWAYS = ("convexrml.compare.runner", "numpy", "threadpoolctl")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
