@@ -17,7 +17,8 @@ h1, h2, h3 { line-height: 1.2; margin: 1.6em 0 0.5em; }
 nav a { margin-right: 1em; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; margin: 0.6em 0; font-variant-numeric: tabular-nums; }
-caption, summary { text-align: left; font-size: 13px; padding: 0.3em 0; }
+p.title { margin: 1em 0 0; }
+p.title, summary { font-size: 13px; }
 summary { cursor: pointer; }
 th, td { padding: 0.2em 0.7em 0.2em 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
@@ -43,6 +44,7 @@ def write_markdown(sections: Sequence[Section], folder: Path, name: str = "repor
         for block in section.blocks:
             if isinstance(block, Picture):
                 path = folder / f"{block.name}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(as_png(block.figure))
                 written.append(path)
             parts.append(markdown(block))
@@ -98,9 +100,9 @@ def _table_as_html(block: Table) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(_cell(cell, tag, right) for cell, right in zip(cells, numeric, strict=True)) + "</tr>"
 
-    caption = f"<caption>{_inline(block.title)}</caption>" if block.title and not block.folded else ""
+    title = f'<p class="title">{_inline(block.title)}:</p>' if block.title and not block.folded else ""
     head, rows = line(block.header, "th"), "\n".join(line(cells, "td") for cells in block.lines)
-    table = f'<div class="wide"><table>{caption}<thead>{head}</thead>\n<tbody>{rows}</tbody></table></div>'
+    table = f'{title}<div class="wide"><table><thead>{head}</thead>\n<tbody>{rows}</tbody></table></div>'
     return f"<details><summary>{_inline(block.title)}</summary>{table}</details>" if block.folded else table
 
 

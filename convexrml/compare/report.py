@@ -86,8 +86,8 @@ def _introduction(rows: Sequence[Row], facts: Mapping[str, Any], unfinished: int
         "and the value was held against an optimum that is proved without the solvers compared.",
         "**success**: claimed optimal, and valid at the accuracy. **correct**: of the solves that claimed something, "
         "the share in which claim and truth agree. **wrong**: claimed optimal (or infeasible), but is not. **time**: "
-        f"shifted geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving; a solve without success counts "
-        f"with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from "
+        f"shifted geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving, the least of up to five "
+        f"repetitions; a solve without success counts with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from "
         "the certified optimum; no answer counts as 1. **memory**: largest growth of resident memory. **modest**: "
         "valid at the accuracy, but the solver does not claim an optimum. "
         f"`{SEARCH}` is the library's own search, which answers for all negatives at once; `{DIRECT}NAME` is the "
@@ -141,8 +141,8 @@ def _family(family: str, rows: Sequence[Row], limit: float) -> list[Section]:
             title = f"{family}, {accuracy}: {words}"
             blocks.append(Picture(f"{family}-{accuracy}-{name}", draw(chosen, title), title))
         blocks.append(_growth_table(chosen))
-        if overhead := _overhead(chosen):
-            blocks.append(overhead)
+        if costs := overhead(chosen):
+            blocks.append(costs)
         sections.append(Section(3, f"{family}, {accuracy}", tuple(blocks)))
     return [*sections, Section(3, f"{family}, instance by instance", tuple(_drill_down(rows)))]
 
@@ -158,9 +158,9 @@ def _summary_line(s: Summary) -> tuple[str, ...]:
         f"{s.success:.0%}",
         "" if math.isnan(s.correct) else f"{s.correct:.0%}",
         str(s.wrong) if s.wrong else "",
-        _seconds(s.seconds),
-        _seconds(s.compile_seconds),
-        _seconds(s.solve_seconds),
+        seconds(s.seconds),
+        seconds(s.compile_seconds),
+        seconds(s.solve_seconds),
         _number(s.error),
         "" if math.isnan(s.memory) else f"{s.memory / 2**20:.0f} MB",
         ", ".join(f"{count} {remark}" for remark, count in s.remarks.items()),
@@ -174,12 +174,12 @@ def _growth_table(rows: Sequence[Row]) -> Table:
     for solver, curve in curves.items():
         at = dict(zip(curve.sizes.tolist(), curve.seconds.tolist(), strict=True))
         exponent = "" if math.isnan(curve.exponent) else f"{curve.exponent:.2f}"
-        lines.append((solver, *(_seconds(at[size]) if size in at else "" for size in sizes), exponent))
+        lines.append((solver, *(seconds(at[size]) if size in at else "" for size in sizes), exponent))
     title = "Median time at each size at which all seeds succeeded, and the exponent through the three largest"
     return Table(("solver", *(f"n = {size}" for size in sizes), "exponent"), tuple(lines), title, folded=True)
 
 
-def _overhead(rows: Sequence[Row]) -> Table | None:
+def overhead(rows: Sequence[Row]) -> Table | None:
     """The same solver with and without cvxpy, on the instances that both roads solved."""
     lines = []
     for solver in sorted({row.solver for row in rows if not row.solver.startswith(DIRECT)} - {SEARCH}):
@@ -197,7 +197,7 @@ def _overhead(rows: Sequence[Row]) -> Table | None:
             )
         )
         ratio = f"{(compiling + solving) / calling:.1f}" if calling > 0 else ""
-        lines.append((solver, str(len(both)), _seconds(compiling), _seconds(solving), _seconds(calling), ratio))
+        lines.append((solver, str(len(both)), seconds(compiling), seconds(solving), seconds(calling), ratio))
     if not lines:
         return None
     title = "What modelling costs: the same solver through cvxpy and called with arrays"
@@ -230,8 +230,8 @@ def _drill_line(row: Row) -> tuple[str, ...]:
         verdict,
         f"{m['value']:.9g}",
         *(_number(v) for v in (row.error, m.get("primal"), m.get("cone"), m.get("dual"), m.get("gap"))),
-        _seconds(m["compile_seconds"]),
-        _seconds(m["solve_seconds"]),
+        seconds(m["compile_seconds"]),
+        seconds(m["solve_seconds"]),
         "" if m.get("iterations") is None else str(m["iterations"]),
         f"{(m['peak_memory'] - m['base_memory']) / 2**20:.0f} MB",
     )
@@ -256,7 +256,8 @@ def _name(row: Row) -> str:
     return f"{row.family}-{row.size}-{row.seed}"
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """A time with three digits and its unit; empty for NaN."""
     if math.isnan(value):
         return ""
     return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
