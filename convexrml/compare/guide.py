@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from convexrml.compare.families import FAMILIES
 from convexrml.compare.measure import DIRECT, SEARCH
-from convexrml.compare.report import Block, Picture, Section, Table, overhead, seconds
 from convexrml.compare.pictures import growth_figure, profile_figure
+from convexrml.compare.report import Block, Picture, Section, Table, overhead, seconds
 from convexrml.compare.rows import Row
 from convexrml.compare.statistics import Summary, summarise
 from convexrml.compare.verdict import TOLERANCES
