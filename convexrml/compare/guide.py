@@ -15,6 +15,15 @@ from convexrml.compare.verdict import TOLERANCES
 from convexrml.solver_profile import SolverProfile
 
 _ACCURACY = "accurate"
+_MADE = (
+    "Made by `{command}` from {rows} solves of {instances} seeded instances; the numbers below are from one run on one "
+    "machine, and of small instances: run the comparison on the sizes that you have. {facts}"
+)
+_MEANT = (
+    "A solver *succeeds* on an instance if it claims an optimum and the answer, measured from the original data, has a "
+    "relative gap and a distance from the certified optimum of at most {gap:g} (the accuracy `{accuracy}`). Times are "
+    "compiling and solving together, as shifted geometric means; a failure counts with the time limit."
+)
 
 
 def guide(
@@ -39,13 +48,10 @@ def guide(
             1,
             "How to choose a solver",
             (
-                f"Made by `{command}` from {len(rows)} solves of {len({row.instance for row in rows})} seeded instances; "
-                "the numbers below are from one run on one machine, and small instances: run the comparison on the "
-                f"sizes that you have. {facts}",
-                "A solver *succeeds* on an instance if it claims an optimum and the answer, measured from the original "
-                f"data, has a relative gap and a distance from the certified optimum of at most {gap:g} (the accuracy "
-                f"`{_ACCURACY}`). Times are compiling and solving together, as shifted geometric means; a failure counts "
-                "with the time limit.",
+                _MADE.format(
+                    command=command, rows=len(rows), instances=len({row.instance for row in rows}), facts=facts
+                ),
+                _MEANT.format(gap=gap, accuracy=_ACCURACY),
             ),
         )
     ]

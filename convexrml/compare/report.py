@@ -57,6 +57,19 @@ class Section:
     blocks: tuple[Block, ...]
 
 
+_LEGEND = " ".join(
+    f"""
+    **success**: claimed optimal, and valid at the accuracy. **correct**: of the solves that claimed something, the
+    share in which claim and truth agree. **wrong**: claimed optimal (or infeasible), but is not. **time**: shifted
+    geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving, the least of up to five repetitions; a solve without
+    success counts with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance
+    from the certified optimum; no answer counts as 1. **memory**: largest growth of resident memory. **modest**: valid
+    at the accuracy, but the solver does not claim an optimum. `{SEARCH}` is the library's own search, which answers for
+    all negatives at once; `{DIRECT}NAME` is the solver called with arrays, without cvxpy.
+    """.split()
+)
+
+
 def document(ledger: Ledger) -> list[Section]:
     """The report on all finished rows of a ledger.
 
@@ -84,14 +97,7 @@ def _introduction(rows: Sequence[Row], facts: Mapping[str, Any], unfinished: int
         + (f"; {unfinished} more are not finished." if unfinished else ".")
         + " Each ran in a process of its own; status, residuals, gap and value were measured from the original data, "
         "and the value was held against an optimum that is proved without the solvers compared.",
-        "**success**: claimed optimal, and valid at the accuracy. **correct**: of the solves that claimed something, "
-        "the share in which claim and truth agree. **wrong**: claimed optimal (or infeasible), but is not. **time**: "
-        f"shifted geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving, the least of up to five "
-        f"repetitions; a solve without success counts with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the relative distance from "
-        "the certified optimum; no answer counts as 1. **memory**: largest growth of resident memory. **modest**: "
-        "valid at the accuracy, but the solver does not claim an optimum. "
-        f"`{SEARCH}` is the library's own search, which answers for all negatives at once; `{DIRECT}NAME` is the "
-        "solver called with arrays, without cvxpy.",
+        _LEGEND,
         Table(
             ("accuracy", "rows", "cones", "dual", "gap", "error"),
             tuple((name, *(f"{v:.2g}" for v in dataclasses.astuple(limits))) for name, limits in TOLERANCES.items()),
