@@ -72,7 +72,9 @@ def test_a_row_agrees_with_the_certified_optimum(family, solver, seed):
     known = FAMILIES[family].plan(Instance(family, size, seed))
     lower, upper = (known[end] for end in ("lower", "upper")) if "lower" in known else row["proved"]
     assert lower * (1 - 1e-6) <= row["value"] <= upper * (1 + 1e-6)
-    assert row["seconds"] == pytest.approx(row["compile_seconds"] + row["solve_seconds"])
+    assert row["seconds"] == pytest.approx(
+        row["compile_seconds"] + row["solve_seconds"], rel=1e-4
+    )  # five digits are kept
     assert row["peak_memory"] >= row["base_memory"] > 0
     json.dumps(row)
 
