@@ -64,8 +64,8 @@ _LEGEND = " ".join(
     geometric mean (shift {TIME_SHIFT:g} s) of compiling and solving, the least of up to five repetitions; a solve
     without success counts with the time limit. **error**: shifted geometric mean (shift {ERROR_SHIFT:g}) of the
     relative distance from the certified optimum; no answer counts as 1. **memory**: largest growth of resident memory.
-    **modest**: valid at the accuracy, but the solver does not claim an optimum. `{SEARCH}` is the library's own search, which answers for
-    all negatives at once; `{DIRECT}NAME` is the solver called with arrays, without cvxpy.
+    **modest**: valid at the accuracy, but the solver does not claim an optimum. `{SEARCH}` is the library's own search,
+    which answers for all negatives at once; `{DIRECT}NAME` is the solver called with arrays, without cvxpy.
     """.split()
 )
 
