@@ -34,8 +34,8 @@ def write_library(
 
     The index has for each file's program an interval that holds its optimum, in the units of its objective.  For a
     perturbation it follows from the radius, which the search proves from both sides; the certificate, which
-    ``convexrml check`` reads with the data, proves the radius in exact arithmetic (to a relative 1e-9).  For ``robust-hinge`` the interval
-    is what Clarabel's point and multipliers prove.
+    ``convexrml check`` reads with the data, proves the radius in exact arithmetic (to a relative 1e-9).  For
+    ``robust-hinge`` the interval is what Clarabel's point and multipliers prove.
 
     Parameters
     ----------
