@@ -239,7 +239,10 @@ class Ledger:
 
         No other process may have it open.
         """
-        self._db.execute("UPDATE task SET claim = NULL, host = NULL, pid = NULL, born = NULL, beat = NULL")
+        self._db.execute(
+            "UPDATE task SET claim = NULL, host = NULL, pid = NULL, born = NULL, beat = NULL WHERE status != ?",
+            (RUNNING,),
+        )
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute("PRAGMA journal_mode = DELETE")
