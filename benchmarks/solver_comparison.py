@@ -6,7 +6,9 @@ two processors).
 
 from __future__ import annotations
 
+import gzip
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -26,15 +28,18 @@ from convexrml.profiles import load_profiles  # noqa: E402
 from convexrml.study.report import progress_bars  # noqa: E402
 
 COMMAND = "python benchmarks/solver_comparison.py"
-RESULTS = HERE / "results" / "compare-small.db"
+RESULTS = HERE / "results" / "compare-small.db.gz"  # gunzip it for `convexrml compare --report`
 LIMITS = Limits(seconds=20.0)
 SEEDS = (0, 1)
 
 
 def write_guide(results: Path, docs: Path) -> list[Path]:
     """Write ``solvers.md`` and its pictures into a folder."""
-    with Ledger(results) as ledger:
-        rows, facts = read_rows(ledger), ledger.facts
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "results.db"
+        file.write_bytes(gzip.decompress(results.read_bytes()))
+        with Ledger(file) as ledger:
+            rows, facts = read_rows(ledger), ledger.facts
     machine, versions, limits = facts["machine"], facts["versions"], facts["limits"]
     said = (
         f"{machine['processor']}, {limits['jobs']} solves at a time with {limits['threads']} thread each on "
@@ -53,13 +58,14 @@ def write_guide(results: Path, docs: Path) -> list[Path]:
 def main(fresh: bool, jobs: int, results: Path, docs: Path) -> None:
     """Measure the small comparison, and write the page "How to choose a solver" from it."""
     results.parent.mkdir(parents=True, exist_ok=True)
-    if fresh:
-        results.unlink(missing_ok=True)
-    if not results.is_file():
+    if fresh or not results.is_file():
+        file = results.with_suffix("")  # stays until all is done: a run that was killed goes on where it was
         with progress_bars(None, False) as watch:
-            compare(results, list(FAMILIES), seeds=SEEDS, limits=LIMITS, jobs=jobs, command=COMMAND, progress=watch)
-        with Ledger(results) as ledger:
+            compare(file, list(FAMILIES), seeds=SEEDS, limits=LIMITS, jobs=jobs, command=COMMAND, progress=watch)
+        with Ledger(file) as ledger:
             ledger.compact()
+        results.write_bytes(gzip.compress(file.read_bytes(), mtime=0))
+        file.unlink()
     for path in write_guide(results, docs):
         click.echo(f"Written: {path.name}")
 
