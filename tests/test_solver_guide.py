@@ -35,7 +35,7 @@ def test_the_page_is_what_the_results_say(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from solver_comparison import write_guide
 
-    written = write_guide(results, tmp_path / "docs")
+    written = write_guide(RESULTS, tmp_path / "docs")
     assert written[0].read_text(encoding="utf-8") == (ROOT / "docs" / "solvers.md").read_text(encoding="utf-8")
     for path in written[1:]:
         assert (ROOT / "docs" / path.relative_to(tmp_path / "docs")).is_file()

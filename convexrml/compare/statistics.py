@@ -27,6 +27,8 @@ class Summary:
     rows : int
     success : float
         Share of the rows that are claimed optimal and valid.
+    valid : float
+        Share of the rows that are valid, claimed or not.
     correct : float
         Share of the rows with a claim in which it agrees with the truth; NaN without any.
     wrong : int
@@ -48,6 +50,7 @@ class Summary:
     solver: str
     rows: int
     success: float
+    valid: float
     correct: float
     wrong: int
     seconds: float
@@ -91,6 +94,7 @@ def _summary(solver: str, rows: Sequence[Row], time_limit: float) -> Summary:
         solver=solver,
         rows=len(rows),
         success=sum(row.success for row in rows) / len(rows),
+        valid=sum(row.verdict in (Verdict.SUCCESS, Verdict.MODEST) for row in rows) / len(rows),
         correct=sum(claims) / len(claims) if claims else math.nan,
         wrong=sum(row.verdict in (Verdict.WRONG_OPTIMAL, Verdict.WRONG_INFEASIBLE) for row in rows),
         seconds=shifted_geometric_mean((row.seconds if row.success else time_limit for row in rows), TIME_SHIFT),
