@@ -62,7 +62,7 @@ def growth_figure(rows: Sequence[Row], title: str) -> Figure:
         axes.plot(curve.sizes, curve.seconds, marker="o", ms=3, label=f"{solver}{exponent}", **style[solver])
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("size n (training points)")
+    axes.set_xlabel("size n (training points, or triplets)")
     axes.set_ylabel("seconds, median over the seeds")
     return _finished(figure, axes)
 
