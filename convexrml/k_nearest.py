@@ -209,7 +209,7 @@ class KNearestSearch:
         useful = local.narrowed(near, apart, radius)
         near = self._gathered(q, near.rows[useful], near.n_negatives, far)
         apart = np.ascontiguousarray(apart[:, useful[near.n_negatives :]])
-        tree = planted(near, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
+        tree = planted(near, apart, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
         limit, outcome = _limit_met(limits, tree, started), kernel.MORE
         while limit is None and outcome != kernel.PROVED:
@@ -244,7 +244,7 @@ class KNearestSearch:
         reach = z_length + far
         index, n_negatives = local.matter(
             data.sites, data.rounding.lengths, q.row, q.squared, q.offset, start, stop, radius, (self.k + 1) // 2,
-            rules, z_length, reach, not self.majority,
+            rules, z_length, reach,
         )  # fmt: skip
         return self._gathered(q, index, n_negatives, far)
 

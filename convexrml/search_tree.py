@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrml.kernels.local import Local
+from convexrml.kernels.local import Local, largest_bounds_outside
 from convexrml.kernels.tree import (
     ARENA_SIZE,
     CANDIDATES_SIZE,
@@ -17,6 +17,7 @@ from convexrml.kernels.tree import (
     MEMBERS,
     N_NODES,
     ROOT,
+    SECOND_EXCUSES,
     SECONDS,
     Tree,
     push,
@@ -26,12 +27,21 @@ _NODES_AT_FIRST = 2048
 _ARENA_AT_FIRST = 2**15
 
 
-def planted(near: Local, targets: NDArray[np.int64], bounds: NDArray[np.float64], radius: float) -> Tree:
+def planted(
+    near: Local, apart: NDArray[np.float64], targets: NDArray[np.int64], bounds: NDArray[np.float64], radius: float
+) -> Tree:
     """A tree with one root for each target that can be met within a radius.
+
+    The key of a root is a lower bound, rounding subtracted: for a target (c, a), k − a negatives have to reach their
+    bounds against the positives, and a negatives of class c the larger of this bound and of that against all points
+    of other classes, of which k − a are excused.  The bound of a set is that of its hardest member, and no set of a
+    members has an easier one than the a-th easiest.
 
     Parameters
     ----------
     near : Local
+    apart : (n_negatives, n_positives) array
+        `kernels.local.separations`.
     targets : (n_targets, 7) integer array
         As `kernels.cells` reads them; where their candidates are is written into the last two columns.
     bounds : (n_negatives, s) array
@@ -41,6 +51,7 @@ def planted(near: Local, targets: NDArray[np.int64], bounds: NDArray[np.float64]
         The search is for points nearer than this.
     """
     lists: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    outside: dict[int, NDArray[np.float64]] = {}
     size, roots = 0, []
     for target in targets:
         values = bounds[:, target[EXCUSES]]
@@ -56,13 +67,18 @@ def planted(near: Local, targets: NDArray[np.int64], bounds: NDArray[np.float64]
             continue
         key = values[target[MEMBERS] - 1]
         if target[SECONDS] > 0:
-            own = near.classes[everyone] == target[CLASS]
-            lists.append((everyone[own], values[own]))
-            start, count = size, int(own.sum())
+            c, excuses = int(target[CLASS]), int(target[SECOND_EXCUSES])
+            if c not in outside:
+                outside[c] = largest_bounds_outside(near, c, apart, int(target[MEMBERS] + target[EXCUSES]))
+            own = near.classes[everyone] == c
+            mine, both = everyone[own], np.maximum(values[own], outside[c][everyone[own], excuses])
+            order = np.argsort(both, kind="stable")[: int((both < radius).sum())]
+            lists.append((mine[order], both[order]))
+            start, count = size, len(order)
             size += count
             if count < target[SECONDS]:
                 continue
-            key = max(key, values[own][target[SECONDS] - 1])
+            key = max(key, both[order][target[SECONDS] - 1])
         roots.append((row, start, count, key))
     tree = _empty(max(_NODES_AT_FIRST, 2 * len(roots)), max(_ARENA_AT_FIRST, 4 * size))
     tree.arena_index[:size] = np.concatenate([index for index, _ in lists])

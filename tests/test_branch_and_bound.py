@@ -16,6 +16,7 @@ from convexrml.errors import InvalidInputError, SearchInterrupted
 from convexrml.grouped import grouped_sites
 from convexrml.k_nearest import KNearestSearch, Limits
 from convexrml.k_nearest_proof import vote_proofs
+from convexrml.kernels import incumbent, local
 from convexrml.kernels import tree as nodes
 from convexrml.queries import each_query, prepared
 from convexrml.search_tree import _empty
@@ -81,6 +82,68 @@ def test_one_neighbour_is_a_special_case(cloud, seed):
         found = search.search(q, Limits())
         assert found.status is RadiusStatus.EXACT
         assert found.lower <= known.upper[a] and known.lower[a] <= found.upper
+
+
+def overlapping(seed, k, classes, n, d, queries=3):
+    """A plurality's search and its queries, labelled as the classifier labels them; learned metrics at odd seeds."""
+    rng = np.random.default_rng(seed)
+    X, y, Z = rng.standard_normal((n, d)), np.arange(n) % classes, 0.5 * rng.standard_normal((queries, d))
+    X *= rng.choice([1.0, 2.0, 5.0], (n, 1))
+    L = rng.standard_normal((d, d)) * np.geomspace(1, 20, d)[:, None]
+    metric = MahalanobisMetric.from_components(L) if seed % 2 else None
+    model = NearestNeighbors(k, metric).fit(X, y)
+    data, labels = grouped_sites(model), model.encode(model.predict(Z), queries)
+    search = KNearestSearch(data, model.metric_, k, Vote.PLURALITY, None)
+    return model, search, list(each_query(data, prepared(model, data, Z, labels, None)))
+
+
+def test_points_that_are_left_out_change_no_vote():
+    """In the ball, the points that matter lose a plurality exactly where the whole training set does."""
+    rng, lost, left_out = np.random.default_rng(0), [], 0
+    for seed in range(40):
+        model, search, queries = overlapping(seed, k=[5, 7, 9][seed % 3], classes=4, n=60, d=3)
+        for q in queries:
+            attack = search.attack(q)
+            radius = attack.upper * 1.2 if attack is not None and attack.upper > 0 else 1.0
+            near = search.around(q, radius, radius)
+            if near.n_negatives == 0:
+                continue
+            near = search._gathered(
+                q, near.rows[local.narrowed(near, local.separations(near), radius)], near.n_negatives, radius
+            )
+            left_out += (search.labels != q.label).sum() - near.n_negatives
+            for w in rng.standard_normal((40, 3)):
+                w *= radius * rng.uniform(0.7, 0.999) / np.linalg.norm(w)
+                phi = np.empty(len(near.halves))
+                local.half_scores(near, w, phi)
+                row = search.data.offsets - 2 * search.data.sites @ (q.centred + w)
+                rule = search.rule(q.label)
+                lost.append(bool(incumbent.lost(rule, row, search.labels, search.space)[0]))
+                assert bool(incumbent.lost(rule, phi, near.classes, search.space)[0]) == lost[-1]
+    assert left_out > 1000 and 100 < sum(lost) < len(lost) - 100
+
+
+def test_bounds_against_all_points_of_other_classes():
+    """By definition, sorted; gaps here are differences of up to 1e4, deductions for rounding some 1e-15 of that."""
+    seen = 0
+    for seed in range(8):
+        _, search, queries = overlapping(seed, k=7, classes=4, n=40, d=3)
+        for q in queries:
+            near = search.around(q, math.inf, 10.0)
+            apart = local.separations(near)
+            for other in set(near.classes[: near.n_negatives].tolist()):
+                found = local.largest_bounds_outside(near, other, apart, 5)
+                rest = np.flatnonzero(near.classes != other)
+                for j in range(near.n_negatives):
+                    if near.classes[j] != other:
+                        assert (found[j] == 0).all()
+                        continue
+                    gaps = np.maximum(near.halves[j] - near.halves[rest], 0)
+                    known = np.sort(gaps / np.linalg.norm(near.sites[rest] - near.sites[j], axis=1))[::-1][:5]
+                    assert (found[j] <= known).all()
+                    np.testing.assert_allclose(found[j], known, rtol=1e-9, atol=1e-10)
+                    seen += (known > 0).sum()
+    assert seen > 1000
 
 
 def test_an_interruption_leaves_what_is_finished(cloud):

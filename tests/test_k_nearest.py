@@ -258,6 +258,25 @@ def test_search_against_enumeration(norm, chunk):
     assert seen["on the edge"] <= 0.1 * seen.total(), seen
 
 
+@pytest.mark.parametrize("classes", [3, 4, 5, 6])
+def test_pluralities_of_many_classes_against_enumeration(classes):
+    """k = 3, 5, 7, 9; duplicates of other labels too, whole numbers, boxes."""
+    seen = collections.Counter()
+    for seed in range(40):
+        rng, k = np.random.default_rng([11, classes, seed]), (3, 5, 7, 9)[seed % 4]
+        n, d = int(rng.integers(k + 2, 13)), int(rng.integers(1, 4))
+        X = rng.integers(-3, 4, (n, d)).astype(float) if seed % 3 == 0 else rng.standard_normal((n, d))
+        y, z = rng.permutation(np.arange(n) % classes), 0.5 * rng.standard_normal(d)
+        if seed % 5 == 0:
+            X[1:4] = X[0]
+        L = rng.integers(-2, 3, (d, d)) + 3.0 * np.eye(d) if seed % 7 == 0 else None
+        box = (z - rng.uniform(0.3, 3, d), z + rng.uniform(0.3, 3, d)) if seed % 4 == seed // 4 % 4 else None
+        case = Case(X, y, L, z, 0, k, box)
+        label = int(case.model().predict(z[None])[0])
+        examine(dataclasses.replace(case, label=label), 2, "plurality", seen)
+    assert seen["finite"] >= 5 and seen["on the edge"] <= 4, seen
+
+
 @pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("norm", [pytest.param(norm, marks=needs(norm)) for norm in NORMS])
 def test_search_on_lines_by_hand(norm, name):

@@ -90,7 +90,7 @@ def nearest_found(data, place, rule, first, n_exchanges, best, target, space, st
     radius = max(first * _BEYOND, SMALLEST_BALL * (z_length + data.lengths.max()))
     index, n_negatives = matter(
         data.sites, data.lengths, place.row, place.squared, place.offset, start, stop, radius,
-        (rule.n_neighbors + 1) // 2, data.rules, z_length, z_length + radius, not rule.majority,
+        (rule.n_neighbors + 1) // 2, data.rules, z_length, z_length + radius,
     )  # fmt: skip
     complete, far = n_negatives > 0, radius
     if not complete:  # all are ties up to rounding

@@ -69,14 +69,16 @@ def smallest(values, start, stop, count, places):
 
 
 @njit(cache=True, nogil=True)
-def matter(
-    sites, lengths, row, squared, offset, start, stop, radius, s, rules, z_length, reach, with_bystanders
-):  # fmt: skip
+def matter(sites, lengths, row, squared, offset, start, stop, radius, s, rules, z_length, reach):
     """Rows of the training set that can matter within the ball, negatives first, and how many those are.
 
     The query's label holds the rows ``start:stop``.  A negative matters if fewer than s of its triplet bounds with the
-    s nearest positives reach the radius; a positive, or with `with_bystanders` another negative, if it can be no
-    farther than such a negative somewhere in the ball, ``h_i − spread_i radius ≤ max_j (h_j + spread_j radius)``.
+    s nearest positives reach the radius; a positive if it can be no farther than such a negative somewhere in the
+    ball, ``h_i − spread_i radius ≤ max_j (h_j + spread_j radius)``.
+
+    *The others change no vote that is lost nearer than the radius*, a plurality's neither.  Any other negative has s
+    nearer positives there: among the k nearest it makes the label's votes a majority; and it is not nearer than a
+    member, which has at most s − 1 nearer positives, so that it counts in no condition on members.
     """
     N = row.shape[0]
     near = np.empty(s, dtype=np.int64)
@@ -110,17 +112,6 @@ def matter(
     if n_negatives == 0:
         return index[:0].copy(), 0
     highest += loss
-    if with_bystanders and bounded:
-        before = 0
-        for j in range(N):
-            if start <= j < stop:
-                continue
-            if before < n_negatives and index[before] == j:
-                before += 1
-            elif 0.5 * row[j] - np.sqrt(max(squared[j] + offset, 0.0)) * radius <= highest:
-                index[n] = j
-                n += 1
-    n_negatives = n
     for i in range(start, stop):
         if radius == np.inf or 0.5 * row[i] - np.sqrt(max(squared[i] + offset, 0.0)) * radius <= highest:
             index[n] = i
@@ -186,6 +177,18 @@ def narrowed(local, apart, radius):
 
 
 @njit(cache=True, nogil=True)
+def enter(largest, bound):
+    """Enter a bound among the largest so far, which are in order, largest first; the least drops out."""
+    place = largest.shape[0] - 1
+    if bound <= largest[place]:
+        return
+    while place > 0 and largest[place - 1] < bound:
+        largest[place] = largest[place - 1]
+        place -= 1
+    largest[place] = bound
+
+
+@njit(cache=True, nogil=True)
 def largest_bounds(local, apart, count):
     """The `count` largest triplet bounds of each negative with the positives, rounding subtracted, largest first.
 
@@ -200,14 +203,39 @@ def largest_bounds(local, apart, count):
             if gap <= 0.0 or gap <= 2.0 * apart[j, i - m] * result[j, count - 1]:
                 continue
             gap -= gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, 0.0)
+            if gap > 0.0:
+                enter(result[j], gap / (2.0 * apart[j, i - m]) if apart[j, i - m] > 0.0 else np.inf)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def largest_bounds_outside(local, other, apart, count):
+    """The `count` largest triplet bounds of each negative of a class with all points of other classes, largest first.
+
+    *A lower bound.*  Where negative j is no farther than all but ``count − 1`` of these points, it is no farther than
+    one of the `count` with the largest bounds: ``‖w‖ ≥ t_ij`` for that one, and so at least the last.  This holds in
+    exact arithmetic for any pair of points, of whatever labels; points that are not listed here could only raise it.
+    Rounding in the scores, at the query and at w, is subtracted from each gap, distances are carried above the true
+    ones: it holds as well for the scores that the classifier computes.
+
+    Rows of negatives of other classes are 0, and so are places beyond the number of points.
+    """
+    n, m = local.halves.shape[0], local.n_negatives
+    result = np.zeros((m, count))
+    for j in range(m):
+        if local.classes[j] != other:
+            continue
+        for i in range(n):
+            gap = 2.0 * (local.halves[j] - local.halves[i])
+            if local.classes[i] == other or gap <= 0.0:
+                continue
+            gap -= gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, 0.0)
             if gap <= 0.0:
                 continue
-            bound = gap / (2.0 * apart[j, i - m]) if apart[j, i - m] > 0.0 else np.inf
-            if bound <= result[j, count - 1]:
-                continue
-            place = count - 1
-            while place > 0 and result[j, place - 1] < bound:
-                result[j, place] = result[j, place - 1]
-                place -= 1
-            result[j, place] = bound
+            if i >= m:
+                between = apart[j, i - m]
+            else:
+                between = distance(local.sites[i], local.sites[j], 2.0)
+                between = widened(local.rules, local.lengths[i], local.lengths[j], between)
+            enter(result[j], gap / (2.0 * between) if between > 0.0 else np.inf)
     return result
