@@ -1,0 +1,89 @@
+"""The learners that are compared, each with the settings among which a validation part chooses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
+
+from bench_baselines import MOST_POINTS, Array, Labels, itml, lfda, lmnn, nca
+
+Settings = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes
+    ----------
+    name : str
+    fit : callable
+        ``fit(X, y, seed, **settings)`` returns components L ``(r, d)``, or None for the Euclidean metric.
+    grid : callable
+        The settings to choose among, for d features.
+    note : str
+        What it learns from, what was capped.
+    seeded : bool
+        Whether results can depend on the seed.
+    """
+
+    name: str
+    fit: Callable[..., Array | None]
+    grid: Callable[[int], list[Settings]]
+    note: str
+    seeded: bool = True
+
+
+def every(**choices: Sequence[Any]) -> list[Settings]:
+    """All combinations."""
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+def euclidean(X: Array, y: Labels, seed: int) -> None:
+    """No metric is learnt."""
+
+
+def _lfda_grid(d: int) -> list[Settings]:
+    # d orthonormal components are the Euclidean metric
+    return every(n_components=[d, d // 2, d // 4], embedding_type=["weighted"]) + every(
+        n_components=[3 * d // 4, d // 2, d // 4], embedding_type=["orthonormalized"]
+    )
+
+
+METHODS = (
+    Method("Euclidean", euclidean, lambda d: [{}], "nothing is learnt.", seeded=False),
+    Method(
+        "NCA",
+        nca,
+        lambda d: every(n_components=[d, d // 2], max_iter=[3, 10, 30]),
+        f"scikit-learn; a stratified part of {MOST_POINTS} training points.",
+    ),
+    Method(
+        "LMNN",
+        lmnn,
+        lambda d: every(n_neighbors=[1, 3], max_iter=[3, 10, 100]),
+        f"metric-learn; a stratified part of {MOST_POINTS} training points; at most 100 steps; started at a multiple of "
+        "the identity that makes the margin a quarter of the median squared distance to the nearest other class.",
+    ),
+    Method(
+        "ITML",
+        itml,
+        lambda d: every(gamma=[0.001, 0.1, 1.0, 10.0], n_constraints=[500, 2000]),
+        "metric-learn; 500 or 2000 random pairs of each kind from all training points; at most 20 passes.",
+    ),
+    Method("LFDA", lfda, _lfda_grid, "metric-learn; all training points. (d orthonormal components are Euclidean.)"),
+)
+
+
+def choose_methods(names: Sequence[str] | None) -> list[Method]:
+    """The methods of these names, all of them for None.
+
+    Raises
+    ------
+    KeyError
+        If a name is unknown.
+    """
+    known = {method.name.lower(): method for method in METHODS}
+    return list(METHODS) if names is None else [known[name.lower()] for name in names]
