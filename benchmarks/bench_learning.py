@@ -57,15 +57,15 @@ METHODS = (
     Method(
         "NCA",
         nca,
-        lambda d: every(n_components=[d, d // 2], max_iter=[3, 10, 30]),
+        lambda d: every(n_components=[d, d // 2], max_iter=[1, 3, 10, 30]),
         f"scikit-learn; a stratified part of {MOST_POINTS} training points.",
     ),
     Method(
         "LMNN",
         lmnn,
         lambda d: every(n_neighbors=[1, 3], max_iter=[3, 10, 100]),
-        f"metric-learn; a stratified part of {MOST_POINTS} training points; at most 100 steps; started at a multiple of "
-        "the identity that makes the margin a quarter of the median squared distance to the nearest other class.",
+        f"metric-learn; a stratified part of {MOST_POINTS} training points; at most 100 steps; started at a multiple "
+        "of the identity, so that the margin is a quarter of the median squared distance to the nearest other class.",
     ),
     Method(
         "ITML",

@@ -1,4 +1,4 @@
-"""One procedure for every learner: settings by a validation part, a fit on all training points, radii of test points."""
+"""One procedure for every learner: settings by a validation part, a fit on the training set, radii of test points."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ class Plan:
     ----------
     points : int
         Test points.
-    attack_points : int
-        Of them, those that are attacked at k = 11.
     validation_points : int
         Most points held out to choose settings; never more than 30 % of the training points.
     cap : int
@@ -39,7 +37,6 @@ class Plan:
     """
 
     points: int = 1000
-    attack_points: int = 300
     validation_points: int = 500
     cap: int = 60
 
@@ -114,19 +111,24 @@ def exact_radii(problem: Problem, L: Array | None) -> Array:
     return convexrml.exact_radius(model_of(problem, L, 1), problem.Z, problem.t).lower
 
 
-def evaluate(problem: Problem, L: Array | None, attack_points: int) -> dict[str, Any]:
-    """Clean errors and radii of the test points, under one neighbour and under eleven."""
+def evaluate(problem: Problem, L: Array | None) -> dict[str, Any]:
+    """Clean errors and radii of the test points, under one neighbour and under eleven.
+
+    Points that are certified beyond the largest radius need no attack: inf stands in its place.
+    """
     one, many = model_of(problem, L, 1), model_of(problem, L, MANY)
     exact = convexrml.exact_radius(one, problem.Z, problem.t)
     certified = convexrml.certified_radius(many, problem.Z, problem.t).lower
-    attacked = problem.Z[:attack_points], problem.t[:attack_points]
+    attacked = certified <= RATIOS[-1] * np.median(exact_radii(problem, None))
+    attack = np.full(len(problem.t), np.inf)
+    attack[attacked] = convexrml.attack_radius(many, problem.Z[attacked], problem.t[attacked]).upper
     return {
         "clean_1": float((one.predict(problem.Z) != problem.t).mean()),
         "exact": exact.lower.tolist(),
         "open": int(sum(not status.closed for status in exact.status)),
         "clean_11": float((many.predict(problem.Z) != problem.t).mean()),
         "certified": certified.tolist(),
-        "attack": convexrml.attack_radius(many, *attacked).upper.tolist(),
+        "attack": attack.tolist(),
     }
 
 
@@ -144,7 +146,7 @@ def measure(problem: Problem, method: Method, seed: int, plan: Plan) -> dict[str
     record |= {"chosen": chosen, "fit_seconds": full.seconds, "problem": full.problem}
     if full.problem:
         return record
-    scored = in_child(evaluate, problem, full.value, plan.attack_points)
+    scored = in_child(evaluate, problem, full.value)
     return record | {"evaluation": scored.value, "evaluation_seconds": scored.seconds, "problem": scored.problem}
 
 
