@@ -37,7 +37,7 @@ def nca(X: Array, y: Labels, seed: int, *, n_components: int, max_iter: int) -> 
     return learner.fit(X, y).components_
 
 
-def lmnn(X: Array, y: Labels, seed: int, *, n_neighbors: int, max_iter: int, margin: float = 0.25) -> Array:
+def lmnn(X: Array, y: Labels, seed: int, *, n_neighbors: int, margin: float, max_iter: int) -> Array:
     """Large margin nearest neighbours.
 
     Its margin is 1 in the units of ``‖L(x − x')‖²``: the start ``L = s I`` is such that 1 is `margin` times the median

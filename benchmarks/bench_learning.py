@@ -63,9 +63,9 @@ METHODS = (
     Method(
         "LMNN",
         lmnn,
-        lambda d: every(n_neighbors=[1, 3], max_iter=[3, 10, 100]),
+        lambda d: every(n_neighbors=[1, 3], margin=[0.5, 2.0], max_iter=[10, 100]),
         f"metric-learn; a stratified part of {MOST_POINTS} training points; at most 100 steps; started at a multiple "
-        "of the identity, so that the margin is a quarter of the median squared distance to the nearest other class.",
+        "of the identity, so that the margin is 0.5 or 2 times the median squared distance to the nearest other class.",
     ),
     Method(
         "ITML",
