@@ -9,7 +9,11 @@ from typing import Any
 
 from bench_baselines import MOST_POINTS, Array, Labels, itml, lfda, lmnn, nca
 
+import convexrml
+
 Settings = dict[str, Any]
+
+_ARML_EPOCHS = {0.001: (30, 100, 300), 0.01: (10, 30, 100)}  # of each learning rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,11 @@ def euclidean(X: Array, y: Labels, seed: int) -> None:
     """No metric is learnt."""
 
 
+def arml(X: Array, y: Labels, seed: int, **settings: Any) -> Array:
+    """The published learner, as it is in the library."""
+    return convexrml.ARML(random_state=seed, **settings).fit(X, y).components_
+
+
 def _lfda_grid(d: int) -> list[Settings]:
     # d orthonormal components are the Euclidean metric
     return every(n_components=[d, d // 2, d // 4], embedding_type=["weighted"]) + every(
@@ -74,6 +83,13 @@ METHODS = (
         "metric-learn; 500 or 2000 random pairs of each kind from all training points; at most 20 passes.",
     ),
     Method("LFDA", lfda, _lfda_grid, "metric-learn; all training points. (d orthonormal components are Euclidean.)"),
+    Method(
+        "ARML",
+        arml,
+        lambda d: [{"learning_rate": rate, "n_epochs": n} for rate, ns in _ARML_EPOCHS.items() for n in ns],
+        "all training points are anchors in every epoch; rate and number of epochs chosen.",
+    ),
+    Method("ARML, published settings", arml, lambda d: [{}], "1000 epochs at rate 0.001; nothing is chosen."),
 )
 
 

@@ -38,7 +38,7 @@ class Plan:
 
     points: int = 1000
     validation_points: int = 500
-    cap: int = 60
+    cap: int = 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

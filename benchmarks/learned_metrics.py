@@ -33,7 +33,7 @@ SETS = "splice,pendigits,satimage,usps"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _PRELOADED = [
     "bench_protocol", "convexrml.exact", "convexrml.search", "convexrml.attacks", "convexrml.bounds",
-    "convexrml.learning", "sklearn.neighbors", "scipy.sparse.linalg",
+    "convexrml.learning", "sklearn.neighbors", "scipy.sparse.linalg", "bench_learning_report", "click", "rich.console",
 ]  # fmt: skip
 
 
