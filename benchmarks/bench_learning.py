@@ -89,7 +89,7 @@ METHODS = (
         lambda d: [{"learning_rate": rate, "n_epochs": n} for rate, ns in _ARML_EPOCHS.items() for n in ns],
         "all training points are anchors in every epoch; rate and number of epochs chosen.",
     ),
-    Method("ARML, published settings", arml, lambda d: [{}], "1000 epochs at rate 0.001; nothing is chosen."),
+    Method("ARML published", arml, lambda d: [{}], "1000 epochs at rate 0.001; nothing is chosen."),
 )
 
 

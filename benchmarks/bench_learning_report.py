@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,99 +9,10 @@ from typing import Any
 
 import numpy as np
 from bench_baselines import Array
-from bench_learning import METHODS, Method
-from bench_protocol import MANY, RATIOS, errors_at
-
-Record = dict[str, Any]
-_BASE = METHODS[0].name
-_SETS = ("splice", "pendigits", "satimage", "usps")
-_GRAY = "#777777"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Row:
-    """One method on one data set.
-
-    Attributes
-    ----------
-    method : Method
-    records : list
-        One for each seed.
-    nearest : (seeds, 4) array
-        Clean error and certified robust errors at the three radii, by exact 1-NN radii.
-    certified, empirical : (seeds, 4) arrays
-        The same for 11 neighbours, by closed-form bounds and by attacks.
-    """
-
-    method: Method
-    records: list[Record]
-    nearest: Array
-    certified: Array
-    empirical: Array
-
-    @property
-    def seconds(self) -> list[float]:
-        """Of the last fit, for each seed."""
-        return [record["fit_seconds"] for record in self.records]
-
-    @property
-    def failures(self) -> list[str]:
-        """What went wrong with whole seeds, and with single candidates."""
-        whole = [f"seed {record['seed']}: {record['problem']}" for record in self.records if record["problem"]]
-        single = [
-            f"seed {record['seed']}, {_settings(one['settings'])}: {one['problem']}"
-            for record in self.records
-            for one in record.get("candidates", [])
-            if one["problem"]
-        ]
-        return whole + single
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Block:
-    """All methods on one data set, at radii relative to the Euclidean median."""
-
-    name: str
-    shape: tuple[int, int]
-    median: float
-    rows: list[Row]
-
-    @property
-    def thresholds(self) -> Array:
-        return np.array(RATIOS) * self.median
-
-
-def blocks_of(records: Sequence[Record]) -> list[Block]:
-    """The records by data set and method; sets without Euclidean figures have no radii yet and are left out."""
-    blocks = []
-    names = sorted({record["set"] for record in records}, key=lambda name: (name not in _SETS, _order(name), name))
-    for name in names:
-        here = [record for record in records if record["set"] == name]
-        base = [record for record in here if record["method"] == _BASE and not record["problem"]]
-        if base:
-            median = float(np.median(base[0]["evaluation"]["exact"]))
-            thresholds = np.array(RATIOS) * median
-            rows = [row_of(method, here, thresholds) for method in METHODS]
-            blocks.append(Block(name, tuple(base[0]["shape"]), median, [row for row in rows if row.records]))
-    return blocks
-
-
-def _order(name: str) -> int:
-    return _SETS.index(name) if name in _SETS else 0
-
-
-def row_of(method: Method, here: Sequence[Record], thresholds: Array) -> Row:
-    """Errors of one method for every seed that was evaluated."""
-    records = sorted((one for one in here if one["method"] == method.name), key=lambda one: one["seed"])
-    done = [one["evaluation"] for one in records if not one["problem"]]
-
-    def errors(radii: str, clean: str) -> Array:
-        rows = [[one[clean], *errors_at(np.array(one[radii]), thresholds)] for one in done]
-        return np.array(rows).reshape(-1, 1 + len(thresholds))
-
-    return Row(
-        method, records, errors("exact", "clean_1"), errors("certified", "clean_11"), errors("attack", "clean_11")
-    )
+from bench_learning import METHODS
+from bench_learning_figure import draw
+from bench_learning_rows import BASE, Block, Record, Row, blocks_of, shown
+from bench_protocol import MANY
 
 
 def write_report(records: Sequence[Record], page: Path) -> None:
@@ -224,12 +134,12 @@ def _cell(values: Array, least: float) -> str:
 
 def _seconds(row: Row) -> str:
     taken = [value for value, one in zip(row.seconds, row.records, strict=True) if not one["problem"]]
-    return f"{np.mean(taken):.2g}" if taken and row.method.name != _BASE else "–"
+    return f"{np.mean(taken):.2g}" if taken and row.method.name != BASE else "–"
 
 
 def _against(blocks: Sequence[Block]) -> list[str]:
     """Mean robust error over the three radii: differences to ARML, seed by seed."""
-    names = [row.method.name for row in blocks[0].rows if row.method.name not in (_BASE, "ARML")]
+    names = [row.method.name for row in blocks[0].rows if row.method.name not in (BASE, "ARML")]
     lines = [
         "Mean certified robust error over the three radii (one neighbour, exact), minus that of ARML with settings "
         "chosen in the same way, seed by seed: mean ± standard deviation; negative is better than ARML.",
@@ -237,7 +147,7 @@ def _against(blocks: Sequence[Block]) -> list[str]:
         _line(["learner", *(block.name for block in blocks)]),
         _rule(1 + len(blocks)),
     ]
-    for name in [_BASE, *names]:
+    for name in [BASE, *names]:
         lines.append(_line([name, *(_difference(block, name) for block in blocks)]))
     return lines
 
@@ -265,14 +175,10 @@ def _settings_table(blocks: Sequence[Block]) -> list[str]:
         for row in block.rows:
             grids = [record.get("candidates", []) for record in row.records]
             if any(grids):
-                chosen = "; ".join(_settings(one["chosen"]) if "chosen" in one else "none" for one in row.records)
+                chosen = "; ".join(shown(one["chosen"]) if "chosen" in one else "none" for one in row.records)
                 taken = np.mean([sum(one["seconds"] for one in grid) for grid in grids])
                 lines.append(_line([block.name, row.method.name, chosen, str(len(grids[0])), f"{taken:.2g}"]))
     return lines
-
-
-def _settings(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _problems(blocks: Sequence[Block]) -> list[str]:
@@ -296,39 +202,3 @@ def _line(cells: Sequence[str]) -> str:
 
 def _rule(columns: int) -> str:
     return _line(["---"] + ["---:"] * (columns - 1))
-
-
-def draw(blocks: Sequence[Block], file: Path) -> None:
-    """Certified robust error (one neighbour, exact) against the radius: mean over the seeds, shaded min to max."""
-    from matplotlib.figure import Figure
-
-    columns = min(2, len(blocks))
-    rows = -(-len(blocks) // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.9 * rows + 0.7), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, block in zip(axes, blocks, strict=False):
-        grid = np.linspace(0, 2.2 * block.median, 300)
-        for row in block.rows:
-            done = [one["evaluation"]["exact"] for one in row.records if not one["problem"]]
-            if done:
-                curves = np.array([errors_at(np.array(radii), grid) for radii in done])
-                style = _style(row.method)
-                ax.fill_between(grid, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.15, lw=0)
-                ax.plot(grid, curves.mean(axis=0), label=row.method.name, **style)
-        for value in block.thresholds:
-            ax.axvline(value, color=_GRAY, lw=0.6, ls=":")
-        ax.set(title=f"{block.name} ({block.shape[0]} × {block.shape[1]})", xlim=(0, grid[-1]), ylim=(0, 1))
-        ax.set(xlabel="ℓ2 radius ε", ylabel="certified robust error, 1-NN")
-        ax.grid(alpha=0.2)
-    for ax in axes[len(blocks) :]:
-        ax.set_axis_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
-    figure.savefig(file, dpi=130)
-
-
-def _style(method: Method) -> dict[str, Any]:
-    at = [one.name for one in METHODS].index(method.name)
-    if method.name == _BASE:
-        return {"color": "black", "lw": 1.6, "ls": "--"}
-    return {"color": f"C{at - 1}", "lw": 1.5 if at <= 4 else 2.0, "ls": "-" if at > 4 else "-."}
