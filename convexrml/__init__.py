@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     from convexrml import errors, formulations
     from convexrml.attacks import attack_radius
     from convexrml.bounds import certified_radius
+    from convexrml.estimators.affine import affine_transformer
+    from convexrml.estimators.reading import from_estimator
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
+    from convexrml.learning.arml import ARML
+    from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
+    from convexrml.retrieval import retrieval_radius
     from convexrml.verdicts import CrossCheckReport, Verdict
     from convexrml.votes import Vote
 
 _HOME = {
+    "ARML": "learning.arml",
     "AttackRadii": "results",
     "CertifiedRadii": "results",
     "CrossCheckReport": "verdicts",
@@ -34,17 +40,22 @@ _HOME = {
     "NearestNeighbors": "neighbors",
     "RadiusStatus": "results",
     "Roads": "judge",
+    "RobustMetricLearner": "learning.robust",
     "Verdict": "verdicts",
     "Vote": "votes",
+    "affine_transformer": "estimators.affine",
     "attack_radius": "attacks",
     "certified_radius": "bounds",
     "crosscheck": "judge",
     "exact_radius": "exact",
+    "from_estimator": "estimators.reading",
     "nearest_psd": "metric",
+    "retrieval_radius": "retrieval",
 }
 _MODULES = ("errors", "formulations")
 
 __all__ = [
+    "ARML",
     "AttackRadii",
     "CertifiedRadii",
     "CrossCheckReport",
@@ -53,15 +64,19 @@ __all__ = [
     "NearestNeighbors",
     "RadiusStatus",
     "Roads",
+    "RobustMetricLearner",
     "Verdict",
     "Vote",
+    "affine_transformer",
     "attack_radius",
     "certified_radius",
     "crosscheck",
     "errors",
     "exact_radius",
     "formulations",
+    "from_estimator",
     "nearest_psd",
+    "retrieval_radius",
 ]
 
 

@@ -173,7 +173,7 @@ class TrainingSet:
             near = np.flatnonzero(scores - off <= np.partition(scores + off, k - 1)[k - 1])  # k others are nearer else
         double, points = [2 * x for x in integers(p, t)], ((i, *self.point(i, t)) for i in near.tolist())
         scored = [(dot(image, map(operator.sub, x, double)), int(self.codes[i])) for i, x, image in points]
-        for rival in set(range(len(self.labels))) - {label}:
+        for rival in {code for _, code in scored} - {label}:  # others have no vote
             ranked = sorted((score, 2 * (code == label) + (code != rival), code) for score, code in scored)[:k]
             own, other = (sum(code == c for _, _, code in ranked) for c in (label, rival))
             if own <= (k // 2 if vote == "majority" else other):

@@ -22,6 +22,10 @@ class InvalidInputError(ConvexrmlError, ValueError):
     """An argument cannot be used; the message starts with the argument's name."""
 
 
+class NotAffineError(InvalidInputError):
+    """A fitted estimator is not a nearest-neighbour classifier under a Mahalanobis metric of its inputs."""
+
+
 class DataFileError(ConvexrmlError, ValueError):
     """A file cannot be read as the data, metric or instance that it was given as."""
 
@@ -32,6 +36,14 @@ class NotFittedError(ConvexrmlError, ValueError, AttributeError):
 
 class UnsupportedError(ConvexrmlError, NotImplementedError):
     """The question is well posed, but this version of convexrml has no road to its answer."""
+
+
+class LearningError(ConvexrmlError, RuntimeError):
+    """A metric cannot be learnt further: it collapsed, or the objective is no longer finite."""
+
+
+class CollapsedMetricError(LearningError, ValueError):
+    """The optimal metric is 0 for the given parameters: it would tell no points apart."""
 
 
 class SolverError(ConvexrmlError, RuntimeError):

@@ -78,3 +78,10 @@ def whole_number(name: str, value: object, *, minimum: int) -> int:
     if value < minimum:
         raise InvalidInputError(f"{name}: must be at least {minimum}; found {value}")
     return int(value)
+
+
+def positive_number(name: str, value: object) -> float:
+    """Read a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < float("inf"):
+        raise InvalidInputError(f"{name}: needs a positive number; found {value!r}")
+    return float(value)

@@ -11,11 +11,14 @@ from convexrml import __version__
 from convexrml.cli.certify import certify, crosscheck
 from convexrml.cli.check import check, solvers
 from convexrml.cli.frame import Commands
+from convexrml.cli.learn import learn
+from convexrml.cli.study import study
 
 EPILOG = """\b
 Examples:
   convexrml certify --data train.csv --test test.csv
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
+  convexrml learn --out metric.npz && convexrml certify --metric metric.npz
   convexrml certify --certificates certs && convexrml check certs
 """
 
@@ -26,5 +29,5 @@ def main() -> None:
     """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
 
 
-for _command in (certify, check, crosscheck, solvers):
+for _command in (certify, check, crosscheck, learn, solvers, study):
     main.add_command(_command)

@@ -68,7 +68,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 # fmt: off
-data_options = together(
+source_options = together(
     click.option("--data", type=FILE, help="Points: .npz (X, y), .csv, else svmlight (.gz, .bz2). Default: digits."),
     click.option("--test", type=FILE, help="Test points; without it, a part of the data is held out."),
     click.option("--label-column", metavar="NAME|INDEX", help="Label column of csv files. Default: the last."),
@@ -77,6 +77,9 @@ data_options = together(
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the stratified split."),
     click.option("--scale", type=click.Choice(["minmax", "none"]), default="minmax", show_default=True,
                  help="minmax maps each feature to [0, 1], as learnt on the training points."),
+)
+data_options = together(
+    source_options,
     click.option("--metric", type=FILE, help="Mahalanobis metric (.npy .npz .csv .txt): square is M, else L."),
     click.option("-k", "--n-neighbors", type=click.IntRange(1), default=1, show_default=True, help="Neighbours, odd."),
     click.option("--box", callback=read_numbers(2), metavar="LOWER,UPPER",

@@ -1,19 +1,24 @@
 """The explicit convex programs: one per file, the docstring derives, the code is its last line.
 
-A formulation is built from a classifier, holds a `cvxpy.Problem` as ``problem``, and measures any solution itself, in
-the original data, by weak duality.
+A formulation is built from a classifier, or from triplets, holds a `cvxpy.Problem` as ``problem``, and measures any
+solution itself, in the original data, by weak duality.
 """
 
 from convexrml.formulations.k_nearest_perturbation import KNearestPerturbation
+from convexrml.formulations.max_min_radius import MaxMinRadius, RadiusInterval
 from convexrml.formulations.minimal_perturbation import MinimalPerturbation
 from convexrml.formulations.reachability import Reachability
+from convexrml.formulations.robust_hinge import RobustHinge
 from convexrml.formulations.solution import ClaimedSolution, Residuals, Solution
 
 __all__ = [
     "ClaimedSolution",
     "KNearestPerturbation",
+    "MaxMinRadius",
     "MinimalPerturbation",
+    "RadiusInterval",
     "Reachability",
     "Residuals",
+    "RobustHinge",
     "Solution",
 ]

@@ -18,7 +18,8 @@ class Residuals:
     Attributes
     ----------
     primal : float
-        Largest violation of a constraint.
+        Largest violation of a constraint; for programs over a metric, how far M had to be moved to be feasible,
+        relative to its size.
     dual : float
         Violation of dual feasibility (stationarity and the sign of the multipliers).
     gap : float
@@ -37,15 +38,19 @@ class Solution:
     Attributes
     ----------
     value : float
-        ``‖δ‖_p`` of the returned δ in the units of the input, measured here (NaN where nothing was returned).  An
-        upper bound on the optimum only as far as ``residuals.primal`` is 0.
+        The objective at ``variables``, measured here from the original data (NaN where nothing was returned).  An upper
+        bound on the optimum of a minimisation where the formulation says that ``variables`` are feasible, else only as
+        far as ``residuals.primal`` is 0.
     lower_bound : float
         A lower bound on the optimum by weak duality, whatever the quality of the multipliers; rounding subtracted.
     variables : dict
-        ``"perturbation"``: δ, shape ``(d,)``, in the units of the input.
+        What was looked for, in the units of the input.  `MinimalPerturbation`: ``"perturbation"`` δ, shape ``(d,)``.
+        Programs over a metric: ``"matrix"`` M, shape ``(d, d)``.
     duals : dict
-        ``"closer"``: one multiplier per positive, shape ``(n₊,)``; ``"box_upper"`` and ``"box_lower"``, ``(d,)``, zero
-        where the box has no side.  As the solver returned them (so possibly negative), in the units of the input.
+        The multipliers that `lower_bound` used, in the units of the input, as the solver returned them (so possibly of
+        the wrong sign).  `MinimalPerturbation`: ``"closer"``, one per positive, shape ``(n₊,)``; ``"box_upper"`` and
+        ``"box_lower"``, ``(d,)``, zero where the box has no side.  `RobustHinge`: ``"hinge"`` a, shape ``(m,)``, and
+        ``"length"`` q, shape ``(m, d)``.
     residuals : Residuals
     report : SolverReport
         What the solver claimed, and what it took.

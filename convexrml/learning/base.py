@@ -33,3 +33,18 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+
+def components_of(M: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L of shape ``(r, d)`` with ``M = Lᵀ L`` up to rounding; r is the numerical rank of M, at least 1.
+
+    The rows are the eigenvectors by falling eigenvalue, each scaled by its root, the largest entry positive.
+    Eigenvalues below ``d ε`` times the largest count as 0.
+    """
+    eigenvalues, Q = np.linalg.eigh((M + M.T) / 2)
+    kept = np.flatnonzero(eigenvalues > len(M) * np.finfo(float).eps * eigenvalues[-1])[::-1]
+    if len(kept) == 0:
+        return np.zeros((1, len(M)))
+    L = np.sqrt(eigenvalues[kept])[:, None] * Q[:, kept].T
+    signs = np.sign(L[np.arange(len(L)), np.abs(L).argmax(axis=1)])
+    return np.ascontiguousarray(L * signs[:, None])

@@ -12,6 +12,8 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from convexrml.study.certify import Certification
+from convexrml.study.data import DataSet
+from convexrml.study.learn import LearnedMetric
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
 _CERTIFIED, _EXACT, _EMPIRICAL, _CLEAN = "#0072B2", "#000000", "#D55E00", "#009E73"
@@ -32,9 +34,7 @@ def robust_error_figure(result: Certification) -> Figure:
     -------
     matplotlib Figure
     """
-    figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
+    figure, axes = _canvas()
     lower, exact, attack = result.certified.lower, result.exact, result.attack.upper
     end = _right_end([lower, attack] + ([] if exact is None else [exact.lower, exact.upper]))
 
@@ -62,26 +62,60 @@ def robust_error_figure(result: Certification) -> Figure:
         result.clean_error, color=_CLEAN, lw=1.2, ls="-.", label=f"clean error, {result.clean_error:.1%}", zorder=1
     )
 
-    axes.set_xlim(0, end)
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    unit = "scaled features" if result.data.origin.get("scale") == "minmax" else "units of the features"
     within = "" if result.settings.box is None else ", inside the box for exact and empirical"
-    axes.set_xlabel(f"perturbation size in {result.norm} ({unit}{within})")
-    axes.set_ylabel("robust error")
     k = result.settings.n_neighbors
     by = "1-nearest neighbour" if k == 1 else f"{k}-nearest neighbours, {result.settings.vote} vote"
-    axes.set_title(f"{result.data.name}: {by}, robust error", loc="left", fontsize=11)
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    _finish(axes, end, f"{result.data.name}: {by}, robust error", f"{result.norm} ({_unit(result.data)}{within})")
+    return figure
+
+
+def learned_metric_figure(result: LearnedMetric) -> Figure:
+    """Exact robust error of 1-NN on the test points, under the Euclidean and under the learned metric.
+
+    Parameters
+    ----------
+    result : LearnedMetric
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figure, axes = _canvas()
+    before, after = result.before.lower, result.after.lower
+    end = _right_end([before, after])
+    axes.plot(*_steps(before, end), color=_EXACT, lw=1.4, ls=(0, (4, 2)), label="Euclidean")
+    axes.plot(*_steps(after, end), color=_CERTIFIED, lw=2.2, label=f"learned ({result.method})")
+    title = f"{result.data.name}: 1-nearest neighbour, robust error of {len(after)} test points"
+    _finish(axes, end, title, f"{result.after.norm} ({_unit(result.data)})")
     return figure
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, the same bytes for the same figure."""
     figure.savefig(path, metadata={"Software": None})
+
+
+def _canvas() -> tuple[Figure, Any]:
+    figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _finish(axes: Any, end: float, title: str, measured_in: str) -> None:
+    axes.set_xlim(0, end)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel(f"perturbation size in {measured_in}")
+    axes.set_ylabel("robust error")
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+
+
+def _unit(data: DataSet) -> str:
+    return "scaled features" if data.origin.get("scale") == "minmax" else "units of the features"
 
 
 def _right_end(curves: list[NDArray[np.float64]]) -> float:

@@ -19,6 +19,7 @@ from convexrml.profiles import SolverProfile
 from convexrml.results import ExactRadii
 from convexrml.study.certify import Certification
 from convexrml.study.instances import Instance
+from convexrml.study.learn import LearnedMetric
 from convexrml.study.records import point_records
 from convexrml.verdicts import CrossCheckReport
 
@@ -72,6 +73,26 @@ def print_certification(result: Certification, console: Console) -> None:
     if result.missing:
         console.print(f"[yellow]Not everything is here:[/] {escape(result.missing)}.")
     print_crosscheck(result.judge, console, points=result.sample.tolist())
+
+
+def print_learned(result: LearnedMetric, console: Console) -> None:
+    """Print what learning changed, for a person."""
+    n = len(result.data.X_test)
+    _heading(
+        console, f"{result.data.name}: metric learned by {type(result.learner).__name__} in {result.seconds:.1f} s"
+    )
+    L = result.learner.components_
+    console.print(
+        f"{L.shape[1]} features, rank {np.linalg.matrix_rank(L)}; learned on {len(result.data.X_train)} points."
+    )
+    _heading(console, f"1-nearest neighbour: share of {n} test points whose exact ℓ2 radius is at most ...")
+    table = _table("radius", "Euclidean", "learned")
+    for radius in (0.0, *result.radii):
+        errors = [f"{np.mean(radii.lower <= radius):.2%}" for radii in (result.before, result.after)]
+        table.add_row("0 (clean error)" if radius == 0 else f"{radius:.4g}", *errors)
+    table.add_row("median radius", *(f"{np.median(radii.lower):.4g}" for radii in (result.before, result.after)))
+    console.print(table)
+    console.print("radius: 0.5, 1 and 1.5 times the median under the Euclidean metric.")
 
 
 def classifier(n_neighbors: int, vote: str) -> str:

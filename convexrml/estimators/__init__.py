@@ -1,0 +1,1 @@
+"""Fitted scikit-learn classifiers as nearest-neighbour classifiers under a Mahalanobis metric of their inputs."""

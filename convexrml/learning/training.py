@@ -1,0 +1,86 @@
+"""A learner's training set, checked and grouped by label, and the checks along the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from convexrml.errors import InvalidInputError, LearningError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grouped:
+    """Training points grouped by label.
+
+    Attributes
+    ----------
+    X : (N, d) array
+        Points less their mean: no radius changes with a shift, and rounding is least around 0.
+    y : (N,) integer array
+        Encoded labels, ascending.
+    class_start : (n_classes + 1,) integer array
+        Class c holds the rows ``class_start[c] : class_start[c + 1]``.
+    order : (N,) integer array
+        Row in what was given of each row here.
+    """
+
+    X: NDArray[np.float64]
+    y: NDArray[np.int64]
+    class_start: NDArray[np.int64]
+    order: NDArray[np.int64]
+
+
+def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
+    """Check a training set as scikit-learn does, and group it by label.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is one class only, or no class has two points.
+
+    Warns
+    -----
+    UserWarning
+        If a class has a single point, which has no nearest point of its label.
+    """
+    points, labels = validate_data(estimator, X, y, dtype=np.float64, ensure_min_samples=2)
+    check_classification_targets(labels)
+    classes, encoded, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        raise InvalidInputError(f"y: a metric is learnt from two classes at least; found one class ({classes[0]!r})")
+    alone = classes[counts == 1]
+    if len(alone) == len(classes):
+        raise InvalidInputError(
+            f"y: no two of the {len(labels)} points have the same label, and a triplet needs two; are these classes?"
+        )
+    if len(alone):
+        shown = ", ".join(map(repr, alone[:5].tolist())) + ", ..." * (len(alone) > 5)
+        warnings.warn(
+            f"y: {len(alone)} of {len(classes)} classes have a single point ({shown}): it has no other point of its "
+            "label, so that it counts as a point of another label only",
+            stacklevel=3,
+        )
+    order = np.argsort(encoded, kind="stable")
+    return Grouped(
+        (points - points.mean(axis=0))[order], encoded[order], np.concatenate([[0], np.cumsum(counts)]), order
+    )
+
+
+def require_finite(estimator: Any, value: float, gradient: NDArray[np.float64], step: int) -> None:
+    """Stop at an objective or a gradient that is not finite.
+
+    Raises
+    ------
+    LearningError
+    """
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise LearningError(
+            f"{type(estimator).__name__}: objective or gradient is not finite at step {step + 1} "
+            f"(objective {value:g}); scale the features (say by MinMaxScaler) or lower learning_rate"
+        )

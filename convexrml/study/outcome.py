@@ -1,0 +1,211 @@
+"""What a study found: radii of every test point, by data set, metric, seed and question; and the errors they make."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrml.errors import InvalidInputError
+from convexrml.ledger import Ledger, storage
+from convexrml.study.plan import Plan, Question, read_plan
+from convexrml.study.tasks import Case, asked_roads, cases, chunks
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """The radii of one data set's test points under one metric and seed, for one question.
+
+    Attributes
+    ----------
+    case : Case
+    question : Question
+    labels : (n,) array
+    certified, exact_lower, exact_upper, attack : (n,) arrays
+        NaN where a road was not asked for, or a point is not done yet.
+    status : (n,) object array
+        Names of `convexrml.RadiusStatus`; None where there is no exact radius.
+    accepted : (n,) object array
+        Whether the certificate was accepted in exact arithmetic; None where there is none.
+    fragile : list of dict
+        Points whose radius is small but not 0: ``query``, ``z``, ``delta``, ``upper``; the smallest upper bound first.
+    """
+
+    case: Case
+    question: Question
+    labels: NDArray[Any]
+    certified: Floats
+    exact_lower: Floats
+    exact_upper: Floats
+    attack: Floats
+    status: NDArray[Any]
+    accepted: NDArray[Any]
+    fragile: list[dict[str, Any]]
+
+    @property
+    def lower(self) -> Floats:
+        """The best proved lower bound of each point; NaN where there is none."""
+        return np.fmax(self.certified, self.exact_lower)
+
+    @property
+    def upper(self) -> Floats:
+        """The best witnessed upper bound of each point; NaN where there is none."""
+        return np.fmin(self.exact_upper, self.attack)
+
+    @property
+    def violations(self) -> NDArray[np.int64]:
+        """Points where a lower bound exceeds an upper bound, or a certificate was rejected: there should be none."""
+        rejected = np.array([verdict is False for verdict in self.accepted], dtype=bool)
+        return np.flatnonzero((self.lower > self.upper) | rejected)
+
+    def certified_error(self, radius: float) -> float:
+        """The share of points whose lower bound is at most `radius`; NaN if any is missing."""
+        return _share(self.lower, radius)
+
+    def empirical_error(self, radius: float) -> float:
+        """The share of points whose upper bound is at most `radius`; NaN if any is missing."""
+        return _share(self.upper, radius)
+
+    @property
+    def clean_error(self) -> float:
+        """The share of misclassified points, which have radius 0; NaN if any is missing."""
+        known = self.upper if np.isfinite(self.upper).any() or not np.isnan(self.upper).all() else self.lower
+        return _share(known, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """A study's cells, and what is on record about its runs.
+
+    Attributes
+    ----------
+    plan : Plan
+    cells : tuple of Cell
+    facts : dict
+        ``runs`` (when, command, versions), ``plan`` (the file's text).
+    data : dict
+        By the name of a data set: sizes and hashes.
+    """
+
+    plan: Plan
+    cells: tuple[Cell, ...]
+    facts: dict[str, Any]
+    data: dict[str, Any]
+
+    def of(self, data: str, question: Question, metric: str | None = None) -> list[Cell]:
+        """The cells of one data set and question, of one metric if it is named, in the plan's order."""
+        return [
+            cell
+            for cell in self.cells
+            if cell.case.data.name == data
+            and cell.question == question
+            and (metric is None or cell.case.metric.name == metric)
+        ]
+
+    def radii(self, data: str, question: Question) -> tuple[float, ...]:
+        """The radii at which errors are stated; none while the first metric's are not known."""
+        if not self.plan.relative:
+            return self.plan.radii
+        first = self.of(data, question, self.plan.metrics[0].name)
+        median = float(np.median(first[0].lower)) if first else np.nan
+        return tuple(factor * median for factor in self.plan.radii) if 0 < median < np.inf else ()
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """One record for each data set, metric, seed, question and test point."""
+        for cell in self.cells:
+            about = {"data": cell.case.data.name, "metric": cell.case.metric.name, "seed": cell.case.seed}
+            asked = cell.question
+            about |= {
+                "n_neighbors": asked.n_neighbors,
+                "norm": asked.norm,
+                "vote": asked.vote,
+                "box": str(list(asked.box)),
+            }
+            for query, label in enumerate(cell.labels.tolist()):
+                yield about | {
+                    "query": query,
+                    "label": label,
+                    "certified_lower": float(cell.certified[query]),
+                    "exact_lower": float(cell.exact_lower[query]),
+                    "exact_upper": float(cell.exact_upper[query]),
+                    "attack_upper": float(cell.attack[query]),
+                    "status": cell.status[query],
+                    "certificate_accepted": cell.accepted[query],
+                }
+
+    def to_frame(self) -> Any:
+        """`records` as a pandas DataFrame.
+
+        Raises
+        ------
+        InvalidInputError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise InvalidInputError("to_frame: needs pandas; install it with: pip install pandas") from error
+        return pd.DataFrame.from_records(list(self.records()))
+
+
+def read_outcome(plan_file: Path, results: Path) -> Outcome:
+    """Read what a study found so far; what is missing is NaN.
+
+    Raises
+    ------
+    DataFileError
+        If the study file or the results cannot be read.
+    """
+    plan = read_plan(plan_file)
+    with storage(results), Ledger(results) as ledger:
+        data = {case.data.name: ledger.result_of(case.data_key) for case in cases(plan)}
+        cells = tuple(
+            _cell(ledger, plan, case, question)
+            for case in cases(plan)
+            if ledger.result_of(case.data_key) is not None
+            for question in plan.questions
+        )
+        return Outcome(plan, cells, ledger.facts, {name: found for name, found in data.items() if found is not None})
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, least and greatest of values over seeds."""
+    return float(np.mean(values)), float(np.min(values)), float(np.max(values))
+
+
+def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question) -> Cell:
+    data = ledger.result_of(case.data_key) or {}
+    n = data["n_test"]
+    certified, lower, upper, attack = (np.full(n, np.nan) for _ in range(4))
+    status, accepted = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
+    fragile = []
+    for road in asked_roads(question):
+        for start, stop in chunks(n, plan.chunk):
+            at, found = slice(start, stop), ledger.result_of(case.radii_key(question, road, start, stop))
+            if found is None:
+                continue
+            if road == "certified":
+                certified[at] = found["lower"]
+            elif road == "attack":
+                attack[at] = found["upper"]
+            else:
+                lower[at], upper[at], status[at] = found["lower"], found["upper"], found["status"]
+                accepted[at] = found.get("accepted")
+            fragile += found.get("fragile", [])
+    best = np.fmin(upper, attack)
+    robust = np.isnan(lower) | (lower > 0)  # without an exact radius, the witness is all that is known
+    nearest = {
+        point["query"]: point | {"upper": float(best[point["query"]])} for point in fragile if robust[point["query"]]
+    }
+    ordered = sorted(nearest.values(), key=lambda point: (point["upper"], point["query"]))
+    return Cell(case, question, np.array(data["labels"]), certified, lower, upper, attack, status, accepted, ordered)
+
+
+def _share(radii: Floats, radius: float) -> float:
+    return float("nan") if np.isnan(radii).any() else float(np.mean(radii <= radius))

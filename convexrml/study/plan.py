@@ -1,0 +1,318 @@
+"""The plan of a study: what is measured, of which data, under which metrics, read from one TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from convexrml.errors import DataFileError, InvalidInputError
+from convexrml.norms import as_norm
+from convexrml.toml_tables import Malformed, Reader, fields, flag, read_toml, text, texts
+from convexrml.votes import as_vote
+
+FORMAT = 1
+ROADS = ("certified", "exact", "attack")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataPlan:
+    """One data set of a study.
+
+    Attributes
+    ----------
+    name : str
+        For headings; without `train`, the name of a data set that convexrml knows.
+    train, test : str
+        Files, relative to the plan's folder; "" where there is none.  Without `test` a part is held out.
+    test_size : float
+        The share held out where there are no test points.
+    test_points : int or None
+        The first so many test points after the shuffle; None for all.
+    shuffle : int or None
+        Seed of a shuffle of the test points; None leaves their order.
+    scale : {"minmax", "none"}
+    image_shape : tuple of int
+        Height and width where the features are pixels, for the pictures; empty otherwise.
+    """
+
+    name: str
+    train: str = ""
+    test: str = ""
+    test_size: float = 0.3
+    test_points: int | None = None
+    shuffle: int | None = None
+    scale: str = "minmax"
+    image_shape: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricPlan:
+    """One metric of a study: the Euclidean one, one to be learned, or one in a file.
+
+    Attributes
+    ----------
+    name : str
+    method : str
+        Of `convexrml.study.learn.METHODS`; "" for none.
+    parameters : mapping
+        Of the learner.
+    file : str
+        Relative to the plan's folder, with ``{data}`` for the name of the data set; "" for none.
+    """
+
+    name: str
+    method: str = ""
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    file: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What is asked of every test point.
+
+    Attributes
+    ----------
+    n_neighbors : int
+    norm : {"1", "2", "inf"}
+    vote : {"plurality", "majority"}
+    box : tuple of float
+        Lower and upper side for every feature; empty for none.  Test points are clipped into it.
+    roads : tuple of str
+        Among `ROADS`.
+    certificates : bool
+        Whether exact radii are also made into certificates, and these checked in exact arithmetic.
+    time_limit : float or None
+        Seconds for each exact radius of more than one neighbour.
+    node_limit : int or None
+    """
+
+    n_neighbors: int = 1
+    norm: str = "2"
+    vote: str = "plurality"
+    box: tuple[float, ...] = ()
+    roads: tuple[str, ...] = ("certified", "exact")
+    certificates: bool = False
+    time_limit: float | None = None
+    node_limit: int | None = None
+
+    def __str__(self) -> str:
+        """As headings have it: ``11-NN, ℓ2, majority``."""
+        parts = [f"{self.n_neighbors}-NN", str(as_norm(self.norm))]
+        parts += [self.vote] if self.n_neighbors > 1 else []
+        return ", ".join(parts + ([f"box [{self.box[0]:g}, {self.box[1]:g}]"] if self.box else []))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A study, as its file describes it.
+
+    Attributes
+    ----------
+    title : str
+    data : tuple of DataPlan
+    metrics : tuple of MetricPlan
+    questions : tuple of Question
+    seeds : tuple of int
+        One run for each: of the learners and, where test points are held out, of the split.
+    radii : tuple of float
+        At which robust errors are stated.
+    relative : bool
+        Whether `radii` are multiples of the median radius under the first metric (exact, else certified).
+    chunk : int
+        Test points that are worked on, written down, and lost to a kill, at a time.
+    folder : Path
+        Where the file lies; its relative paths start there.
+    sha256 : str
+        Of the file.
+    """
+
+    title: str
+    data: tuple[DataPlan, ...]
+    metrics: tuple[MetricPlan, ...]
+    questions: tuple[Question, ...]
+    seeds: tuple[int, ...]
+    radii: tuple[float, ...]
+    relative: bool
+    chunk: int
+    folder: Path
+    sha256: str
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a study file.
+
+    Raises
+    ------
+    DataFileError
+        If it is missing, of a newer format, or does not say what it has to say: file, key, what was found.
+    """
+    try:
+        table = read_toml(path)
+        written = _whole(0)(f"{path.name}: format", table.pop("format", None))
+        if written != FORMAT:
+            raise Malformed(
+                f"{path.name}: format {written} is not known here (this version reads {FORMAT}); upgrade convexrml"
+            )
+        found = fields(path.name, table, _PLAN, optional=("seeds", "report", "chunk"))
+        report = found.pop("report", {"radii": (0.5, 1.0, 1.5), "relative": True})
+        plan = Plan(
+            data=found.pop("data"),
+            metrics=found.pop("metric"),
+            questions=found.pop("question"),
+            **{"seeds": (0,), "chunk": 100, "relative": False} | found | report,
+            folder=path.resolve().parent,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        _require_consistent(path.name, plan)
+    except Malformed as error:
+        raise DataFileError(str(error)) from error
+    return plan
+
+
+def _require_consistent(name: str, plan: Plan) -> None:
+    for what, names in (("data", [one.name for one in plan.data]), ("metric", [one.name for one in plan.metrics])):
+        if len(set(names)) < len(names):
+            raise Malformed(f"{name}: {what}: two have the same name")
+    for metric in plan.metrics:
+        if metric.method and metric.file:
+            raise Malformed(f"{name}: metric {metric.name!r}: is learned by a method or read from a file, not both")
+        if metric.parameters and not metric.method:
+            raise Malformed(f"{name}: metric {metric.name!r}: has parameters, but no method to take them")
+    for question in plan.questions:
+        if question.box and question.box[0] > question.box[1]:
+            raise Malformed(f"{name}: question: box: lower exceeds upper: {list(question.box)}")
+        if question.certificates and "exact" not in question.roads:
+            raise Malformed(f"{name}: question: certificates are of exact radii, and roads leave these out")
+        if question.n_neighbors > 1 and question.norm != "2" and "exact" in question.roads:
+            raise Malformed(f"{name}: question: exact radii of more than one neighbour are searched in norm 2 only")
+    if len(set(plan.questions)) < len(plan.questions):
+        raise Malformed(f"{name}: question: two are the same")
+
+
+def _number(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise Malformed(f"{where}: expected a number that is not negative, found {value!r}")
+    return float(value)
+
+
+def _share(where: str, value: Any) -> float:
+    if not 0 < _number(where, value) < 1:
+        raise Malformed(f"{where}: expected a number between 0 and 1, found {value!r}")
+    return float(value)
+
+
+def _whole(minimum: int) -> Reader:
+    def read(where: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise Malformed(f"{where}: expected a whole number, at least {minimum}; found {value!r}")
+        return value
+
+    return read
+
+
+def _list(item: Reader, least: int = 1, most: float = math.inf) -> Reader:
+    def read(where: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            length = f"{least}" if most == least else f"at least {least}"
+            raise Malformed(f"{where}: expected a list of {length}; found {value!r}")
+        return tuple(item(where, entry) for entry in value)
+
+    return read
+
+
+def _among(*choices: str) -> Reader:
+    def read(where: str, value: Any) -> str:
+        if value not in choices:
+            raise Malformed(f"{where}: expected one of {', '.join(choices)}; found {value!r}")
+        return str(value)
+
+    return read
+
+
+def _checked(check: Any) -> Reader:
+    def read(where: str, value: Any) -> str:
+        try:
+            return str(check(value).name).lower()
+        except InvalidInputError as error:
+            raise Malformed(f"{where}: {error}") from error
+
+    return read
+
+
+def _odd(where: str, value: Any) -> int:
+    if _whole(1)(where, value) % 2 == 0:
+        raise Malformed(f"{where}: expected an odd number of neighbours, found {value!r}")
+    return int(value)
+
+
+def _signed(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise Malformed(f"{where}: expected a number, found {value!r}")
+    return float(value)
+
+
+def _parameters(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed(f"{where}: expected a table of parameters, found {value!r}")
+    return MappingProxyType(value)
+
+
+def _tables(kind: Any, readers: Mapping[str, Reader], needed: tuple[str, ...] = ()) -> Reader:
+    """Tables ``[[...]]``, each read into a record; keys that are not needed have defaults in the record."""
+    optional = tuple(set(readers) - set(needed))
+
+    def read(where: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not value:
+            raise Malformed(f"{where}: expected at least one table [[{where.split(': ')[-1]}]]; found {value!r}")
+        return tuple(
+            kind(**fields(f"{where}[{at}]", table, readers, optional=optional)) for at, table in enumerate(value)
+        )
+
+    return read
+
+
+def _report(where: str, value: Any) -> dict[str, Any]:
+    return fields(where, value, {"radii": _list(_number), "relative": flag}, optional=("relative",))
+
+
+_PLAN: Mapping[str, Reader] = {
+    "title": text,
+    "data": _tables(
+        DataPlan,
+        {
+            "name": text,
+            "train": text,
+            "test": text,
+            "test_size": _share,
+            "test_points": _whole(1),
+            "shuffle": _whole(0),
+            "scale": _among("minmax", "none"),
+            "image_shape": _list(_whole(1), 2, 2),
+        },
+        needed=("name",),
+    ),
+    "metric": _tables(
+        MetricPlan, {"name": text, "method": text, "parameters": _parameters, "file": text}, needed=("name",)
+    ),
+    "question": _tables(
+        Question,
+        {
+            "n_neighbors": _odd,
+            "norm": _checked(as_norm),
+            "vote": _checked(as_vote),
+            "box": _list(_signed, 2, 2),
+            "roads": lambda where, value: tuple(_among(*ROADS)(where, road) for road in texts(where, value)),
+            "certificates": flag,
+            "time_limit": _number,
+            "node_limit": _whole(0),
+        },
+    ),
+    "seeds": _list(_whole(0)),
+    "chunk": _whole(1),
+    "report": _report,
+}
