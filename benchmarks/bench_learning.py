@@ -13,6 +13,8 @@ import convexrml
 
 Settings = dict[str, Any]
 
+_ROBUST_GAP, _ROBUST_TRIPLETS = 1e-2, 20_000
+_EXACT_GRID = {"n_steps": [40, 160, 400], "dropout": [0.5, 0.9]}
 _ARML_EPOCHS = {0.001: (30, 100, 300), 0.01: (10, 30, 100)}  # of each learning rate
 
 
@@ -54,6 +56,24 @@ def arml(X: Array, y: Labels, seed: int, **settings: Any) -> Array:
     return convexrml.ARML(random_state=seed, **settings).fit(X, y).components_
 
 
+def robust(X: Array, y: Labels, seed: int, **settings: Any) -> Array:
+    """The robust hinge, to a proven gap of one per cent."""
+    learner = convexrml.RobustMetricLearner(
+        tol=_ROBUST_GAP, max_triplets=_ROBUST_TRIPLETS, random_state=seed, **settings
+    )
+    return learner.fit(X, y).components_
+
+
+def exact(X: Array, y: Labels, seed: int, **settings: Any) -> Array:
+    """The learner on exact radii; a number of steps and a dropout leave it nothing to choose by itself."""
+    return convexrml.ExactRadiusLearner(random_state=seed, **settings).fit(X, y).components_
+
+
+def nearest_triplet(X: Array, y: Labels, seed: int, **settings: Any) -> Array:
+    """The control: the same recipe on signed bounds of nearest triplets."""
+    return exact(X, y, seed, radius="nearest_triplet", **settings)
+
+
 def _lfda_grid(d: int) -> list[Settings]:
     # d orthonormal components are the Euclidean metric
     return every(n_components=[d, d // 2, d // 4], embedding_type=["weighted"]) + every(
@@ -90,6 +110,24 @@ METHODS = (
         "all training points are anchors in every epoch; rate and number of epochs chosen.",
     ),
     Method("ARML published", arml, lambda d: [{}], "1000 epochs at rate 0.001; nothing is chosen."),
+    Method(
+        "RobustMetricLearner",
+        robust,
+        lambda d: every(tau=[0.5, 0.75, 1.0], strength=[0.1, 0.5]),
+        f"five rounds, each to a gap of {_ROBUST_GAP:g} on at most {_ROBUST_TRIPLETS} triplets.",
+    ),
+    Method(
+        "ExactRadiusLearner",
+        exact,
+        lambda d: every(**_EXACT_GRID),
+        "all training points; numbers of steps and dropouts from the grid, not chosen by the learner itself.",
+    ),
+    Method(
+        "control: nearest triplets",
+        nearest_triplet,
+        lambda d: every(**_EXACT_GRID),
+        '`ExactRadiusLearner(radius="nearest_triplet")`: the same recipe without exact radii in its steps.',
+    ),
 )
 
 

@@ -33,7 +33,8 @@ SETS = "splice,pendigits,satimage,usps"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _PRELOADED = [
     "bench_protocol", "convexrml.exact", "convexrml.search", "convexrml.attacks", "convexrml.bounds",
-    "convexrml.learning", "sklearn.neighbors", "scipy.sparse.linalg", "bench_learning_report", "click", "rich.console",
+    "convexrml.learning", "sklearn.neighbors", "scipy.sparse.linalg", "metric_learn", "bench_learning_report",
+    "click", "rich.console",
 ]  # fmt: skip
 
 
