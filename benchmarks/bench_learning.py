@@ -14,8 +14,8 @@ import convexrml
 Settings = dict[str, Any]
 
 _ROBUST_GAP, _ROBUST_TRIPLETS = 1e-2, 20_000
-_EXACT_GRID = {"n_steps": [40, 160, 400], "dropout": [0.5, 0.9]}
-_ARML_EPOCHS = {0.001: (30, 100, 300), 0.01: (10, 30, 100)}  # of each learning rate
+_EXACT_STEPS = {0.5: (40, 160), 0.9: (40, 160, 400), 0.95: (160, 400, 800)}  # for each dropout
+_ARML_EPOCHS = {0.001: (30, 100, 300), 0.01: (10, 30, 100, 300)}  # of each learning rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,10 @@ def _lfda_grid(d: int) -> list[Settings]:
     )
 
 
+def _exact_grid(d: int) -> list[Settings]:
+    return [{"dropout": dropout, "n_steps": n} for dropout, ns in _EXACT_STEPS.items() for n in ns]
+
+
 METHODS = (
     Method("Euclidean", euclidean, lambda d: [{}], "nothing is learnt.", seeded=False),
     Method(
@@ -119,13 +123,13 @@ METHODS = (
     Method(
         "ExactRadiusLearner",
         exact,
-        lambda d: every(**_EXACT_GRID),
+        _exact_grid,
         "all training points; numbers of steps and dropouts from the grid, not chosen by the learner itself.",
     ),
     Method(
         "control: nearest triplets",
         nearest_triplet,
-        lambda d: every(**_EXACT_GRID),
+        _exact_grid,
         '`ExactRadiusLearner(radius="nearest_triplet")`: the same recipe without exact radii in its steps.',
     ),
 )
