@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convexrml.exact import exact_radius
     from convexrml.judge import Roads, crosscheck
     from convexrml.learning.arml import ARML
+    from convexrml.learning.exact_radius import ExactRadiusLearner
     from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
@@ -36,6 +37,7 @@ _HOME = {
     "CertifiedRadii": "results",
     "CrossCheckReport": "verdicts",
     "ExactRadii": "results",
+    "ExactRadiusLearner": "learning.exact_radius",
     "MahalanobisMetric": "metric",
     "NearestNeighbors": "neighbors",
     "RadiusStatus": "results",
@@ -60,6 +62,7 @@ __all__ = [
     "CertifiedRadii",
     "CrossCheckReport",
     "ExactRadii",
+    "ExactRadiusLearner",
     "MahalanobisMetric",
     "NearestNeighbors",
     "RadiusStatus",

@@ -48,14 +48,18 @@ class Proof:
 class ProofTree:
     """Writes a proof tree, one record after the other, in preorder.
 
-    A case is known by the negatives that are in S* or not, and by the positives that are kept (outside X*) or excused
-    (in X*).  `negative` and `positive` split a case in two, of which the first comes first, with all that is below it;
-    `multipliers` and `count` close one.
+    A case is known by which points are among the k nearest (*inside*) and which are not.  `negative` and `positive`
+    split a case in two, of which the first comes first, with all that is below it; `multipliers` and `count` close one.
+
+    Attributes
+    ----------
+    known : dict
+        Of the case that is to be closed next: is a point inside?
 
     Examples
     --------
-    The negatives 3 and 7 are open, one nearest neighbour (S* has one member): 3 is in S*, and kept away by the
-    positives 0 and 4; or 7 is in S*, kept away by 0; or neither, and none is left.
+    The negatives 3 and 7 are open, one nearest neighbour: 3 is inside, and kept away by the positives 0 and 4; or 7 is
+    inside, kept away by 0; or neither, and none is left.
 
     >>> tree = ProofTree()
     >>> tree.negative(3).multipliers([3, 3], [0, 4], [0.25, 1.0])
@@ -69,28 +73,51 @@ class ProofTree:
         self._ops: list[int] = []
         self._args: list[int] = []
         self._values: list[float] = []
+        self.known: dict[int, bool] = {}
+        self._pending: list[int] = []
+
+    @property
+    def depth(self) -> int:
+        """Of how many splits the first case is being written."""
+        return len(self._pending)
+
+    def __len__(self) -> int:
+        """How many records there are."""
+        return len(self._ops)
 
     def negative(self, j: int) -> ProofTree:
-        """Split: the negative j is in S*; it is not."""
-        self._ops.append(checker.NEG)
-        self._args.append(int(j))
-        return self
+        """Split: the negative j is inside; it is not."""
+        return self._split(checker.IN, j)
 
     def positive(self, i: int) -> ProofTree:
-        """Split: the positive i is kept; it is excused."""
-        self._ops.append(checker.POS)
+        """Split: the positive i is not inside; it is."""
+        return self._split(checker.OUT, i)
+
+    def _split(self, op: int, i: int) -> ProofTree:
+        self._ops.append(op)
         self._args.append(int(i))
+        self._pending.append(int(i))
+        self.known[int(i)] = op == checker.IN
         return self
 
+    def _closed(self, op: int) -> None:
+        """A case is closed; the next one is the second of the last split whose first one this ends."""
+        self._ops.append(op)
+        while self._pending:
+            i, inside = self.known.popitem()
+            if i == self._pending[-1]:
+                self.known[self._pending.pop()] = not inside
+                return
+
     def multipliers(
-        self, negatives: ArrayLike, positives: ArrayLike, multipliers: ArrayLike, box: Mapping[int, float] | None = None
+        self, inside: ArrayLike, outside: ArrayLike, multipliers: ArrayLike, box: Mapping[int, float] | None = None
     ) -> None:
         """Close by weak duality.
 
         Parameters
         ----------
-        negatives, positives, multipliers : (m,) arrays
-            ``λ ≥ 0`` of the pair (j, i): j is in S*, i kept (all that are not excused are, once s − 1 are).
+        inside, outside, multipliers : (m,) arrays
+            ``λ ≥ 0`` of the pair (j, i): j is inside; i is not, or was swept, or the vote is kept if it is inside too.
         box : mapping, optional
             For features f, the multiplier ``v_f`` of a side of the box in units of ``2 M (x_i − x_j)``: positive for
             the upper, negative for the lower side; inf for the one that makes ``w_f`` vanish.
@@ -98,13 +125,13 @@ class ProofTree:
         lam = np.asarray(multipliers, dtype=np.float64)
         exponent = -np.frexp(lam.max(initial=0.0))[1]  # the largest comes to lie in [1/2, 1)
         sides = {f: np.ldexp(value, exponent) for f, value in (box or {}).items()}
-        self._ops.append(checker.DUAL)
-        self._args += [len(lam), len(sides), *np.asarray(negatives).tolist(), *np.asarray(positives).tolist(), *sides]
+        self._args += [len(lam), len(sides), *np.asarray(inside).tolist(), *np.asarray(outside).tolist(), *sides]
         self._values += [*np.ldexp(lam, exponent).tolist(), *sides.values()]
+        self._closed(checker.DUAL)
 
     def count(self) -> None:
-        """Close: s positives are excused, or fewer than s negatives can still be in S*."""
-        self._ops.append(checker.COUNT)
+        """Close: no k points lose the vote, whichever of those are inside of which it is not known."""
+        self._closed(checker.COUNT)
 
     def proof(self, open: ArrayLike, sweep: ArrayLike) -> Proof:
         """The tree as arrays, with what is swept before it."""

@@ -1,34 +1,27 @@
 """Check certificates of robustness radii in integers: one file, to be audited in one sitting.
 
-``docs/certificates.md`` describes format and claim.  Every float, of data, metric and certificate, is the dyadic
-rational that it is.  With ``D_i(p) = (p − x_i)ᵀ M (p − x_i)`` and ``s = (k + 1) / 2``, a majority is lost at p if and
-only if there are a set S* of s negatives and a set X* of at most s − 1 positives such that every j of S* is no farther
-than every positive outside X*.  (A plurality lost is a majority lost.)  ``radius ≥ r`` says that this holds at no point
-p = z + δ of the box with ``‖δ‖_p < r``; it is refuted case by case.  For j of S* and i outside X*, ``D_j(p) − D_i(p) =
-D_j(z) − D_i(z) + ⟨2 M (x_i − x_j), δ⟩ ≤ 0``, so with any λ ≥ 0, v (0 without a box) and h = max over the box of ⟨v, δ⟩,
+``docs/certificates.md`` has format, claim and derivation.  Every float, of data, metric and certificate, is the dyadic
+rational that it is.  ``D_i(p) = (p − x_i)ᵀ M (p − x_i)``.  K is a set of k training points none of which is farther
+from p than any outside K; the vote is lost at p if it is lost in such a set.  ``radius ≥ r`` says that it is lost at no
+point p = z + δ of the box with ``‖δ‖_p < r``.  This is refuted case by case, by what is in K.  For j in K, i outside,
+``D_j(p) − D_i(p) = D_j(z) − D_i(z) + ⟨2 M (x_i − x_j), δ⟩ ≤ 0``, so for λ ≥ 0, any v and h = max_box ⟨v, δ⟩,
 
     ``Σ λ (D_j(z) − D_i(z)) − h  ≤  −⟨w, δ⟩  ≤  ‖w‖_q ‖δ‖_p,      w = Σ λ 2 M (x_i − x_j) + v:``
 
-the case is closed if the left side is positive and at least ``r ‖w‖_q``.
-
-*The filter* settles most of this in floating point.  A sum of products is computed within ``γ = n u / (1 − n u)`` times
-the sum of the terms' magnitudes, n being the roundings behind a term, ``u = 2⁻⁵³`` (Higham, Accuracy and Stability of
-Numerical Algorithms, 2nd ed., ch. 3).  With points centred at m, ``a_i = ‖x_i − m‖₂``, ``ζ = ‖z − m‖₂``, ``α ≥ ‖|M|‖₂``
-or ``‖|L|‖₂²``, the score ``⟨u_i, x_i − m⟩ − 2 ⟨u_i, z − m⟩`` of the site ``u_i = M (x_i − m)`` is D_i up to a term that
-all share.  It has at most 2 d + r + 8 roundings behind a term (r rows in L), so it is off by ``γ α (a_i² + 2 a_i ζ)``,
-and u_i by ``γ α a_i`` in ℓ2 and ℓ∞, √d times that in ℓ1; sums weighted by m multipliers have m more.  The code takes
-n = 2 d + r + m + 16 and doubles the bounds, which pays for computing a_i, ζ, α and the bounds themselves.  No entry
-exceeds 2¹⁰⁰ and no λ exceeds 1, so underflow stays below 2⁻⁵⁰⁰, which is added.  inf and NaN settle nothing.
+the case is closed if the left side is positive and at least ``r ‖w‖_q``.  A lost vote leaves at most (k − 1) / 2
+positives in K: a negative that more of them keep away, each by itself, is outside K.  This file is complete without
+`checker_filter`, which settles most comparisons in floating point.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
 import operator
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,8 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 MAGIC = b"convexrml certificate 1\n"
 HEADER_LIMIT, SECTIONS_LIMIT = 2**16, 2**27  # bytes; the second counts unpacked sections
-NEG, POS, DUAL, COUNT = range(4)
-TWO_U = 2.01 * 2.0**-53  # times n: 2 γ
+IN, OUT, DUAL, COUNT = range(4)
 SECTIONS = dict.fromkeys(("query", "witness", "box_lower", "box_upper", "values"), "<f8")
 SECTIONS |= dict.fromkeys(("open", "sweep", "args"), "<i4") | {"ops": "<u1"}
 CLAIM = {"lower": str, "upper": str | None, "norm": str, "n_neighbors": int, "vote": str, "label": str}
@@ -72,8 +64,8 @@ def parse(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             claim[key] = value
         for name, packed, size in header["sections"]:
             end, room = at + operator.index(packed), room - operator.index(size)
-            require(name not in sections and at <= end <= len(data), f"truncated: section {name}")
-            require(0 <= size and 0 <= room, f"malformed: size of section {name}")
+            fits = name not in sections and at <= end <= len(data) and 0 <= size and 0 <= room
+            require(fits, f"truncated or malformed: section {name}")
             unpacker = zlib.decompressobj()
             raw = unpacker.decompress(data[at:end], size + 1)
             require(len(raw) == size and unpacker.eof and not unpacker.unused_data, f"malformed: section {name}")
@@ -114,9 +106,20 @@ def integers(values: Floats, t: int) -> list[int]:
     return [(n << t) // q for n, q in map(float.as_integer_ratio, values.tolist())]
 
 
-def dot(a: Iterable[int], b: Iterable[int]) -> int:
+def dot(a: list[int], b: list[int]) -> int:
     """``⟨a, b⟩``."""
     return sum(map(operator.mul, a, b))
+
+
+def may_lose(low: Counter[int], high: Counter[int], label: int, k: int, vote: str) -> bool:
+    """Whether the label can lose the vote of k points, of which each class c has at least low[c], at most high[c]."""
+    others = set(high) - {label}
+    least, most = (sum(n[c] for c in others) for n in (low, high))
+    for own in range(low[label], min(high[label], k // 2) + 1):
+        votes = own if vote == "plurality" else 0  # of a rival c, at least
+        if any(votes <= high[c] and least + max(0, votes - low[c]) <= k - own <= most for c in others):
+            return True
+    return False
 
 
 class TrainingSet:
@@ -127,58 +130,47 @@ class TrainingSet:
         classes, codes = np.unique(np.asarray(y), return_inverse=True)
         self.codes, self.labels, (N, d) = codes.astype(np.int64), list(map(label_text, classes)), self.X.shape
         L = np.zeros((0, d)) if metric is None else np.ascontiguousarray(metric, dtype=np.float64)
-        fits = np.isfinite(self.X).all() and np.isfinite(L).all() and self.codes.shape == (N,) and L.shape[1] == d
-        known = kind in ("euclidean", "matrix", "components") and (metric is None) == (kind == "euclidean")
+        fits = np.isfinite(self.X).all() and np.isfinite(L).all() and codes.shape == (N,) and L.shape[1] == d
+        known = kind in ("euclidean", "matrix", "components") and (len(L) == 0) == (kind == "euclidean")
         if not (fits and known and (kind != "matrix" or np.array_equal(L, L.T))):
             raise ValueError("needs finite points, their labels, and a metric that fits, M being symmetric exactly")
         self.sha256 = {"training": digest("\n".join(["training", *self.labels]), self.X, self.codes)}
         self.sha256["metric"] = digest(f"metric {kind}", L)
-        self.kind, self.t, places = kind, places_of(self.X), places_of(L)
-        self.metric_places = 2 * places if kind == "components" else places
-        self._L, self._points = [integers(row, places) for row in L], dict[int, tuple[list[int], list[int]]]()
-        self.centre, sizes = self.X.mean(axis=0), np.abs(L)  # this and the rest serve the filter
-        centred = self.X - self.centre
-        self.sites = centred if kind == "euclidean" else centred @ L if kind == "matrix" else (centred @ L.T) @ L
-        self.offsets, self.lengths = np.einsum("ij,ij->i", self.sites, centred), np.linalg.norm(centred, axis=1)
-        norms = [float(sizes.sum(axis=axis).max(initial=0)) for axis in (0, 1)]  # of |L|, ℓ1 and ℓ∞; equal for M
-        self.alpha = {"euclidean": 1.0, "matrix": norms[0], "components": norms[0] * norms[1]}[kind]
-        self.roundings = 2 * d + len(L) * (kind == "components") + 16
-        self.small = bool(max(np.abs(self.X).max(), sizes.max(initial=0)) <= 2.0**100)
+        self.kind, self.metric, self.t, places = kind, L, places_of(self.X), places_of(L)
+        rows: list[Any] = [integers(row, places) for row in L]
+        self.factors = {"euclidean": [], "matrix": [rows], "components": [rows, list(zip(*rows, strict=True))]}[kind]
+        self.metric_places, self._points = places * len(self.factors), dict[int, tuple[list[int], list[int]]]()
 
-    def point(self, i: int, t: int) -> tuple[list[int], list[int]]:
-        """``x_i`` times 2ᵗ, and its image; t is at least `self.t`."""
+    @functools.cached_property
+    def filter(self) -> Any:
+        """What settles the easy comparisons in floating point; not needed for any of them."""
+        from convexrml.checker_filter import Filter
+
+        return Filter(self.X, self.metric, self.kind)
+
+    def point(self, i: int) -> tuple[list[int], list[int]]:
+        """``x_i`` times 2ᵗ, and ``M x_i`` times ``2ᵗ 2^metric_places``."""
         if i not in self._points:
-            self._points[i] = (x := integers(self.X[i], self.t)), self.image(x)
-        x, image = self._points[i]
-        return (x, image) if t == self.t else ([f << (t - self.t) for f in x], [f << (t - self.t) for f in image])
+            x = image = integers(self.X[i], self.t)
+            for factor in self.factors:
+                image = [dot(row, image) for row in factor]
+            self._points[i] = x, image
+        return self._points[i]
 
-    def image(self, v: list[int]) -> list[int]:
-        """``M v`` times ``2^metric_places``."""
-        if self.kind == "euclidean":
-            return v
-        y = [dot(row, v) for row in self._L]
-        return y if self.kind == "matrix" else [dot(column, y) for column in zip(*self._L, strict=True)]
-
-    def approximate(self, p: Floats) -> tuple[Floats, Floats]:
-        """Floating-point scores of p, and ``α (a_i² + 2 a_i ζ)``, which bounds them and, times γ, their errors."""
-        q = p - self.centre
-        return self.offsets - 2 * (self.sites @ q), self.alpha * self.lengths * (self.lengths + 2 * np.linalg.norm(q))
+    def score(self, i: int, double: list[int], finer: int) -> int:
+        """``D_i(p) − pᵀMp = ⟨M x_i, x_i − 2 p⟩`` as an integer; `double` is 2 p times ``2^(t + finer)``."""
+        x, image = self.point(i)
+        return dot(image, [(a << finer) - b for a, b in zip(x, double, strict=True)])
 
     def lost(self, p: Floats, label: int, k: int, vote: str, use_filter: bool = True) -> bool:
         """Whether the label with this code loses the vote of the k nearest at p, ties ordered against it, exactly."""
-        near, t = np.arange(len(self.X)), max(self.t, places_of(p))
-        if use_filter and self.small and np.abs(p).max() <= 2.0**100:
-            scores, blur = self.approximate(p)
-            off = TWO_U * (self.roundings + 1) * blur + 2.0**-500
-            near = np.flatnonzero(scores - off <= np.partition(scores + off, k - 1)[k - 1])  # k others are nearer else
-        double, points = [2 * x for x in integers(p, t)], ((i, *self.point(i, t)) for i in near.tolist())
-        scored = [(dot(image, map(operator.sub, x, double)), int(self.codes[i])) for i, x, image in points]
-        for rival in {code for _, code in scored} - {label}:  # others have no vote
-            ranked = sorted((score, 2 * (code == label) + (code != rival), code) for score, code in scored)[:k]
-            own, other = (sum(code == c for _, _, code in ranked) for c in (label, rival))
-            if own <= (k // 2 if vote == "majority" else other):
-                return True
-        return False
+        finer = max(0, places_of(p) - self.t)
+        double, near = [2 * x for x in integers(p, self.t + finer)], range(len(self.X))
+        near = self.filter.near(p, k) if use_filter else near
+        scores = [(self.score(i, double, finer), self.codes[i]) for i in near]
+        last = sorted(scores)[k - 1][0]
+        low, high = (Counter(c for score, c in scores if score < limit) for limit in (last, last + 1))
+        return may_lose(low, high, label, k, vote)
 
 
 class Check:
@@ -186,164 +178,123 @@ class Check:
 
     def __init__(self, data: bytes, training: TrainingSet, use_filter: bool) -> None:
         header, self.sections = parse(data)
-        self.training, self.claim, self.exact, self.use_filter = training, header["claim"], 0, use_filter
+        self.training, self.claim, self.exact = training, header["claim"], 0
         self.r, self.R, self.norm, self.k, self.vote, label = (self.claim[key] for key in CLAIM)
-        require(self.norm in ("1", "2", "inf"), f"malformed: norm {self.norm!r}")
-        require(0 < self.k <= len(training.X) and self.k % 2 == 1, f"malformed: n_neighbors {self.k}")
-        require(self.vote in ("majority", "plurality"), f"malformed: vote {self.vote!r}")
+        sound = self.norm in ("1", "2", "inf") and self.vote in ("majority", "plurality")
+        require(sound and 0 < self.k <= len(training.X) and self.k % 2 == 1, "malformed: norm, vote or n_neighbors")
         require(label in training.labels, f"the label {label!r} does not occur in the training set")
-        self.s, self.label, self.z = (self.k + 1) // 2, training.labels.index(label), self.floats("query")
-        self.own = training.codes == self.label
+        self.label, self.z = training.labels.index(label), self.floats("query")
+        self.may_lose = functools.partial(may_lose, label=self.label, k=self.k, vote=self.vote)
         for name, value in (training.sha256 | {"query": digest("query", self.z)}).items():
             require(header["sha256"].get(name) == value, f"wrong hash: not the {name} that was certified")
-        boxed = self.sections.keys() & {"box_lower", "box_upper"}
-        self.box = [self.floats("box_lower", True), self.floats("box_upper", True)] if boxed else None
-        require(self.inside(self.z), "malformed: the box does not contain the query")
-        self.t = max(training.t, *(places_of(side[np.isfinite(side)]) for side in [self.z, *(self.box or [])]))
-        self.zi = integers(self.z, self.t)
-        self.filter = use_filter and training.small and np.abs(self.z).max() <= 2.0**100
-        if self.filter:
-            self.scores, self.blur = training.approximate(self.z)
+        lower, upper = self.box = self.floats("box_lower", -math.inf), self.floats("box_upper", math.inf)
+        self.p = self.z if self.R is None else self.floats("witness")
+        inside = all(((lower <= point) & (point <= upper)).all() for point in (self.z, self.p))
+        require(inside and self.R != math.inf, "the query or the witness is outside the box, or upper is infinite")
+        self.t = max(training.t, *(places_of(side[np.isfinite(side)]) for side in (self.z, self.p, *self.box)))
+        self.zi, finer = integers(self.z, self.t), self.t - training.t
+        self.score = functools.cache(functools.partial(training.score, double=[2 * z for z in self.zi], finer=finer))
+        self.filter = training.filter.at(self.z, self.norm, self.r) if use_filter else None
+        ops, self.args, self.values = (iter(self.sections.get(name, ())) for name in ("ops", "args", "values"))
+        self.ops = enumerate(ops)
 
-    def floats(self, name: str, infinite: bool = False) -> Floats:
-        """A section of d floats; infinite ones are refused unless allowed, NaN always."""
-        values = self.sections.get(name, np.zeros(0)).astype(np.float64)
-        require(values.shape == self.training.X.shape[1:], f"malformed: length of section {name}")
-        bad = np.isnan(values) | (np.isinf(values) & (not infinite))
-        require(not bad.any(), f"malformed: section {name} has NaN or inf")
+    def floats(self, name: str, absent: float = 0.0) -> Floats:
+        """A section of d floats.  A side of the box may be infinite, or absent."""
+        d = self.training.X.shape[1]
+        values = self.sections.get(name, np.full(d if absent else 0, absent)).astype(np.float64)
+        sound = len(values) == d and all(math.isfinite(x) or x == absent for x in values.tolist())
+        require(sound, f"malformed: section {name} has not {d} numbers, or NaN or inf among them")
         return values
 
-    def inside(self, p: Floats) -> bool:
-        """Whether p lies in the box."""
-        return self.box is None or bool(((self.box[0] <= p) & (p <= self.box[1])).all())
-
-    def closed(self, pairs: Sequence[tuple[int, int, float]], v: dict[int, float]) -> bool:
-        """Whether multipliers ``(j, i, λ)`` and ``{feature: v}`` close a case, in integers; inf in v cancels w."""
-        T, t, lam = self.training, self.t, np.array([weight for _, _, weight in pairs])
+    def closed(self, J: list[int], I: list[int], lam: list[float], v: dict[int, float]) -> bool:  # noqa: E741
+        """Whether multipliers λ of pairs (j, i) and v of features close a case; inf in v stands for what cancels w."""
+        if self.filter and not v and self.filter.together(J, I, lam):
+            return True
         self.exact += 1
-        gap, w, places = 0, [0] * len(self.z), places_of(lam) + t + T.metric_places  # of w; the gap has t more
-        for (j, i, _), weight in zip(pairs, integers(lam, places_of(lam)), strict=True):
-            (xi, ui), (xj, uj) = T.point(i, t), T.point(j, t)
-            half = list(map(operator.sub, ui, uj))
-            gap += weight * sum(h * (2 * z - a - b) for h, z, a, b in zip(half, self.zi, xi, xj, strict=True))
-            w = [total + 2 * weight * h for total, h in zip(w, half, strict=True)]
-        if self.box is not None and (v or math.isinf(self.r)):
-            lift = max(0, places_of(np.array([x for x in v.values() if math.isfinite(x)])) - places)
-            gap, w, places = gap << lift, [x << lift for x in w], places + lift
-            for f, value in v.items() if math.isfinite(self.r) else enumerate([math.inf] * len(w)):
-                push = -w[f] if math.isinf(value) else integers(np.array([value]), places)[0]
-                side = self.box[int(push > 0)][f : f + 1]
-                if push and np.isinf(side[0]):
-                    return False
-                w[f], gap = w[f] + push, gap - (push * (integers(side, t)[0] - self.zi[f]) if push else 0)
+        v = v if math.isfinite(self.r) else dict.fromkeys(range(len(self.z)), math.inf)
+        weights, finite = np.array(lam), np.array([value for value in v.values() if math.isfinite(value)])
+        fixed = self.training.t + self.training.metric_places
+        shift = max(places_of(weights), places_of(finite) - fixed)  # of λ
+        gap, w, places = 0, [0] * len(self.z), shift + fixed  # of w; the gap has self.t more
+        for j, i, weight in zip(J, I, integers(weights, shift), strict=True):
+            gap += weight * (self.score(j) - self.score(i))
+            images = zip(w, self.training.point(i)[1], self.training.point(j)[1], strict=True)
+            w = [total + 2 * weight * (a - b) for total, a, b in images]
+        for f, value in v.items():
+            push = -w[f] if math.isinf(value) else integers(np.array([value]), places)[0]
+            side = self.box[int(push > 0)][f : f + 1]
+            if push and np.isinf(side[0]):
+                return False
+            w[f], gap = w[f] + push, gap - (push * (integers(side, self.t)[0] - self.zi[f]) if push else 0)
         if gap <= 0 or math.isinf(self.r):
             return gap > 0 and not any(w)
         n, q = self.r.as_integer_ratio()
         if self.norm == "2":
-            return (gap * q) ** 2 >= (n << t) ** 2 * dot(w, w)
-        return gap * q >= (n << t) * (max if self.norm == "1" else sum)(map(abs, w))
+            return (gap * q) ** 2 >= (n << self.t) ** 2 * dot(w, w)
+        return gap * q >= (n << self.t) * (max if self.norm == "1" else sum)(map(abs, w))
 
-    def surely(self, J: NDArray[Any], I: NDArray[Any], lam: Floats | None = None) -> NDArray[np.bool_]:  # noqa: E741
-        """Whether the filter settles that each pair closes a case, or that all do together, weighted by λ."""
-        if not self.filter or math.isinf(self.r) or (lam is not None and lam.max(initial=0) > 1):
-            return np.zeros(len(J), dtype=bool)
-        T, gamma = self.training, TWO_U * (self.training.roundings + (1 if lam is None else len(J)))
-        gap, blur, w = self.scores[J] - self.scores[I], self.blur[J] + self.blur[I], T.sites[I] - T.sites[J]
-        off = T.alpha * math.sqrt(len(self.z)) * (T.lengths[J] + T.lengths[I])
-        if lam is not None:
-            gap, blur, w, off = ((lam @ a)[None] for a in (gap, blur, w, off))
-        length = np.linalg.norm(w, {"1": np.inf, "2": None, "inf": 1}[self.norm], axis=1)
-        gap = gap - gamma * blur - 2.0**-500
-        return np.asarray((gap > 0) & (gap >= 2 * self.r * ((1 + gamma) * length + gamma * off + 2.0**-500)))
-
-    def sweep(self) -> list[bool]:
-        """Close each negative that is not listed as open by s positives, one of which is outside X*; tell the open."""
+    def sweep(self) -> None:
+        """Keep each negative that is not listed as open outside K, by s positives.  The other points are free."""
+        own, s = self.training.codes == self.label, (self.k + 1) // 2
         listed, rows = (self.sections.get(name, np.zeros(0)).astype(np.int64) for name in ("open", "sweep"))
-        known = ((listed >= 0) & (listed < len(self.own))).all() and not self.own[listed].any()
-        require(known, "malformed: an open negative is none")
-        left = ~self.own
-        left[listed] = False
-        swept = np.flatnonzero(left)
-        require(len(rows) == len(swept) * self.s, f"not proved: {len(swept)} negatives need {self.s} positives each")
-        rows = rows.reshape(len(swept), self.s)
-        known = ((rows >= 0) & (rows < len(self.own))).all() and self.own[rows].all()
-        require(known, "not proved: a negative is swept by what is no positive")
-        require((np.diff(np.sort(rows, axis=1), axis=1) > 0).all(), "not proved: swept by the same positive twice")
-        step = max(1, 2**17 // len(self.z))
-        for column in rows.T:
-            for at in range(0, len(swept), step):
-                J, I = swept[at : at + step], column[at : at + step]  # noqa: E741
-                doubtful = ~self.surely(J, I)
-                for j, i in zip(J[doubtful].tolist(), I[doubtful].tolist(), strict=True):
-                    proved = self.closed([(j, i, 1.0)], {})
-                    require(proved, f"not proved: positive {i} does not keep negative {j} away as far as claimed")
-        return list((~self.own & ~left).tolist())
+        require(np.isin(listed, np.flatnonzero(~own)).all(), "malformed: an open negative is none")
+        self.free = own | np.isin(np.arange(len(own)), listed)
+        self.most = Counter(self.training.codes[self.free].tolist())
+        swept = np.repeat(np.flatnonzero(~self.free), s)
+        require(len(rows) == len(swept), f"not proved: {len(swept) // s} negatives need {s} positives each")
+        sound = np.isin(rows, np.flatnonzero(own)).all() and np.diff(np.sort(rows.reshape(-1, s))).all()
+        require(sound, f"not proved: a negative is swept by others than {s} positives")
+        doubtful = ~self.filter.pairs(swept, rows) if self.filter else np.ones(len(rows), dtype=bool)
+        for j, i in zip(swept[doubtful].tolist(), rows[doubtful].tolist(), strict=True):
+            require(self.closed([j], [i], [1.0], {}), f"not proved: {i} does not keep {j} away as far as claimed")
 
-    def tree(self, left: list[bool]) -> None:
-        """Walk the proof tree over the open negatives: every branch has to be closed."""
-        ops, args, values = (self.sections.get(name, np.zeros(0)) for name in ("ops", "args", "values"))
-        own, n_left, at, pending = self.own.tolist(), sum(left), {"args": 0, "values": 0}, list[int]()
-        holds: dict[int, bool] = {}  # of a negative: is in S*; of a positive: is outside X*.  Last in, first out
+    def case(self, known: dict[int, bool]) -> None:
+        """Close a case by the next records of the proof tree; of some free points it is known whether they are in K."""
+        codes, number, op = self.training.codes, *next(self.ops)
+        while op in (IN, OUT):
+            i = next(self.args)
+            fits = 0 <= i < len(codes) and self.free[i] and i not in known
+            require(fits, f"malformed: record {number} splits on {i}")
+            self.case(known | {i: bool(op == IN)})
+            known[i] = bool(op == OUT)
+            number, op = next(self.ops)
+        low = Counter(codes[i] for i, inside in known.items() if inside)
+        high = self.most - Counter(codes[i] for i, inside in known.items() if not inside)
+        if op == COUNT:
+            return require(not self.may_lose(low, high), f"not proved: record {number} counts nothing out")
+        require(op == DUAL, f"malformed: record {number} is of no kind")
+        n, m = range(next(self.args)), range(next(self.args))
+        J, I, features = [[next(self.args) for _ in some] for some in (n, n, m)]  # noqa: E741
+        lam, v = [next(self.values) for _ in n], dict(zip(features, [next(self.values) for _ in m], strict=True))
+        sound = len(v) == len(m) and all(0 <= f < len(self.z) and x > -math.inf for f, x in v.items())
+        require(sound and all(0 <= x < math.inf for x in lam), f"malformed: multipliers of record {number}")
+        full = {c: not self.may_lose(low + Counter([c]), high) for c in self.most}  # no more of class c are in K
+        sound = all(known.get(j, False) for j in J)
+        sound &= all(0 <= i < len(codes) and not known.get(i, self.free[i] and not full[codes[i]]) for i in I)
+        require(sound, f"not proved: record {number} uses a point of which nothing is known")
+        require(self.closed(J, I, lam, v), f"not proved: record {number} does not reach as far as claimed")
 
-        def take(name: str, n: int, of: NDArray[Any]) -> NDArray[Any]:
-            require(0 <= n <= len(of) - at[name], "malformed: the proof tree ends early")
-            at[name] += n
-            return of[at[name] - n : at[name]]
-
-        for number, op in enumerate(ops):
-            if op in (NEG, POS):
-                i = int(take("args", 1, args)[0])
-                fits = 0 <= i < len(own) and i not in holds and (left if op == NEG else own)[i]
-                require(fits, f"malformed: record {number} branches on {i}")
-                pending.append(i)
-                holds[i] = True
-                continue
-            denied = [own[i] for i, value in holds.items() if not value]
-            excused, out = sum(denied), len(denied) - sum(denied)
-            if op == DUAL:
-                n, m = take("args", 2, args).tolist()
-                J, I, features = (take("args", count, args) for count in (n, n, m))  # noqa: E741
-                lam, sides = take("values", n, values), take("values", m, values)
-                v = dict(zip(features.tolist(), sides.tolist(), strict=True))
-                require(((lam >= 0) & (lam < np.inf)).all(), f"malformed: record {number} has multipliers not >= 0")
-                fits = self.box is not None and all(0 <= f < len(self.z) and x > -math.inf for f, x in v.items())
-                require(len(v) == m and (fits or not m), f"malformed: record {number} has multipliers of no box")
-                known = [holds.get(j, False) and not own[j] for j in J.tolist()]
-                known += [0 <= i < len(own) and own[i] and holds.get(i, excused == self.s - 1) for i in I.tolist()]
-                require(all(known), f"not proved: record {number} uses a point of which nothing is known")
-                sure = n > 0 and not m and self.surely(J, I, lam).any()
-                proved = sure or self.closed(list(zip(J.tolist(), I.tolist(), lam.tolist(), strict=True)), v)
-                require(proved, f"not proved: the multipliers of record {number} do not reach as far as claimed")
-            else:
-                few = excused >= self.s or n_left - out < self.s
-                require(op == COUNT and few, f"not proved: record {number} counts nothing out")
-            if not pending:
-                used = (number + 1, at["args"], at["values"]) == (len(ops), len(args), len(values))
-                return require(used, "malformed: records after the end of the proof tree")
-            while holds.popitem()[0] != pending[-1]:
-                pass
-            holds[pending.pop()] = False
-        raise Rejected("not proved: the proof tree ends early")
-
-    def witness(self, R: float) -> None:
-        """The point of the upper bound: near enough, in the box, and lost."""
-        p = self.floats("witness")
-        require(R < math.inf and self.inside(p), "the witness is outside the box, or upper is infinite")
-        t, (n, q) = max(places_of(p), self.t), R.as_integer_ratio()
-        step = [abs(x - (z << (t - self.t))) for x, z in zip(integers(p, t), self.zi, strict=True)]
-        length, n = {"1": sum(step), "2": dot(step, step), "inf": max(step)}[self.norm], n << t
-        near = length * q**2 <= n**2 if self.norm == "2" else length * q <= n
+    def witness(self) -> None:
+        """The point of the upper bound: near enough, and lost."""
+        step = [abs(x - z) for x, z in zip(integers(self.p, self.t), self.zi, strict=True)]
+        length, (n, q) = {"1": sum(step), "2": dot(step, step), "inf": max(step)}[self.norm], self.R.as_integer_ratio()
+        near = length * q**2 <= (n << self.t) ** 2 if self.norm == "2" else length * q <= n << self.t
         require(near, "the witness is farther away than upper")
-        require(self.training.lost(p, self.label, self.k, self.vote, self.use_filter), "not lost at the witness")
+        require(self.training.lost(self.p, self.label, self.k, self.vote, bool(self.filter)), "not lost at the witness")
 
 
 def check(data: bytes, training: TrainingSet, *, use_filter: bool = True) -> Check:
     """Accept a certificate, or raise Rejected; without the filter, every comparison is made in integers."""
-    with np.errstate(all="ignore"):
-        case = Check(data, training, use_filter)
-        require(("witness" in case.sections) == (case.R is not None), "malformed: upper and witness go together")
-        if case.R is not None:
-            case.witness(case.R)
+    case = Check(data, training, use_filter)
+    require(("witness" in case.sections) == (case.R is not None), "malformed: upper and witness go together")
+    if case.R is not None:
+        case.witness()
+    try:
         if case.r > 0:
-            case.tree(case.sweep())
+            case.sweep()
+            case.case({})
+            rest = any(True for records in (case.ops, case.args, case.values) for _ in records)
+            require(not rest, "malformed: records after the end of the proof tree")
+    except (StopIteration, RecursionError):
+        raise Rejected("not proved: the proof tree ends early, or is too deep") from None
     return case

@@ -30,6 +30,10 @@ class DataFileError(ConvexrmlError, ValueError):
     """A file cannot be read as the data, metric or instance that it was given as."""
 
 
+class DownloadError(ConvexrmlError, ConnectionError):
+    """A data set is not on this machine and cannot be downloaded; the message says where to put it."""
+
+
 class NotFittedError(ConvexrmlError, ValueError, AttributeError):
     """A model was used before `fit`."""
 

@@ -75,8 +75,8 @@ class Prover:
         The radius claimed is ``radii.lower``; where the evidence falls short of it in exact arithmetic, the claim is
         lowered to what the evidence proves, so that the checker accepts every certificate.  An upper bound whose
         witness does not lose the vote in exact arithmetic is left out.  With more than one neighbour and no `proofs`,
-        exact radii in norm 2 are proved by the tree of a branch and bound (of the majority, whose radius a plurality's
-        is not below); otherwise the claim is the closed-form bound, at most ``radii.lower``.
+        exact radii in norm 2 are proved by the tree of a branch and bound (where a plurality's grows too large, the
+        majority's radius, which is no larger); otherwise the claim is the closed-form bound, at most ``radii.lower``.
 
         Parameters
         ----------
@@ -111,9 +111,9 @@ class Prover:
             proofs = [None] * len(points)
             lower = np.minimum(radii.lower, closed_form)
             if isinstance(radii, ExactRadii) and radii.norm.order == 2:
-                from convexrml.k_nearest_proof import majority_proofs  # cycle-free, but needed for these radii only
+                from convexrml.k_nearest_proof import vote_proofs  # cycle-free, but needed for these radii only
 
-                lower, proofs = majority_proofs(self.model, points, labels, radii, closed_form)
+                lower, proofs = vote_proofs(self.model, points, labels, radii, closed_form)
             radii = dataclasses.replace(radii, lower=lower)
         made = []
         for batch in self.model.batches(len(points)):

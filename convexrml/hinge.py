@@ -33,7 +33,7 @@ class RobustHingeObjective:
     tau : float or (m,) array
         τ ≥ 0, the radius to defend, in the units of the input.
     margin : float or (m,) array
-        ``g ≥ 0``, in units of squared distance under M.
+        g, in units of squared distance under M.
     regulariser : Regulariser
         R; may add a constraint on M.
     """
@@ -45,8 +45,8 @@ class RobustHingeObjective:
     regulariser: Regulariser
 
     def __post_init__(self) -> None:
-        for name in ("tau", "margin"):
-            object.__setattr__(self, name, non_negative(name, getattr(self, name), len(self.triplets)))
+        object.__setattr__(self, "tau", one_for_each("tau", self.tau, len(self.triplets), least=0.0))
+        object.__setattr__(self, "margin", one_for_each("margin", self.margin, len(self.triplets)))
 
     def hinges(self, M: NDArray[np.float64]) -> NDArray[np.float64]:
         """``h_i(M)`` of each triplet, shape ``(m,)``."""
@@ -96,8 +96,8 @@ class RobustHingeObjective:
         """
         a, Q = self.admissible(a, q)
         C, slack = self.combine(a, Q)
-        total = float(np.dot(self.margin, a))
-        return self.regulariser.dual_bound(C, total - gamma(len(a) + 2) * total - LOST, slack)
+        off = gamma(len(a) + 2) * float(np.dot(np.abs(self.margin), a)) + LOST
+        return self.regulariser.dual_bound(C, float(np.dot(self.margin, a)) - off, slack)
 
     def admissible(self, a: ArrayLike, q: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The multipliers as they may be used: ``0 ≤ a ≤ c``, ``‖q_i‖_p ≤ a_i`` for real numbers."""
@@ -144,9 +144,10 @@ def inside_ball(Q: NDArray[np.float64], radii: NDArray[np.float64], norm: Norm) 
         return np.where(usable[:, None], Q * np.where(usable, share, 0.0)[:, None], 0.0)
 
 
-def non_negative(name: str, values: ArrayLike, m: int) -> NDArray[np.float64]:
-    """Read one finite number ≥ 0 for all m triplets, or one for each; as an ``(m,)`` array."""
+def one_for_each(name: str, values: ArrayLike, m: int, least: float = -np.inf) -> NDArray[np.float64]:
+    """Read one finite number for all m triplets, or one for each; as an ``(m,)`` array."""
     array = float_array(name, values)
-    if array.shape not in ((), (m,)) or (array < 0).any():
-        raise InvalidInputError(f"{name}: needs one number that is not negative, or one for each of the {m} triplets")
+    if array.shape not in ((), (m,)) or (array < least).any():
+        bound = "" if np.isinf(least) else f" that is at least {least:g}"
+        raise InvalidInputError(f"{name}: needs one number{bound}, or one for each of the {m} triplets")
     return np.ascontiguousarray(np.broadcast_to(array, m))

@@ -60,18 +60,8 @@ class MaxMinObjective:
         return (P + P.T) / 2 + self.floor * np.eye(d)
 
     def closed_bound(self) -> float:
-        """Upper bound on the maximum from single triplets: ``min_i min_κ ‖s_i + κ v_i‖_p / 2``, over a few ``κ ≥ 0``.
-
-        ``vᵀ M s ≤ vᵀ M (s + κ v) ≤ ‖M v‖_q ‖s + κ v‖_p``.  κ = 1 is the distance from x to x⁻.  0 where v = 0.
-        """
-        V, S = self.triplets.V, self.triplets.S
-        squares = np.einsum("ij,ij->i", V, V)
-        if not squares.all():
-            return 0.0
-        nearest = np.maximum(-np.einsum("ij,ij->i", V, S) / squares, 0)
-        lengths = [self.norm.of(S + k[:, None] * V) for k in (np.zeros(len(V)), np.ones(len(V)), nearest)]
-        off = gamma(V.shape[1] + 8) * (self.norm.of(S) + (1 + nearest) * self.norm.of(V))
-        return float((np.min(lengths, axis=0) + off).min()) / 2
+        """Upper bound on the maximum from single triplets: the least of their `radius_ceilings`."""
+        return float(radius_ceilings(self.triplets, self.norm).min())
 
     def upper_bound(self, a: ArrayLike, q: ArrayLike, t: float) -> float:
         """Upper bound on the maximum from *any* multipliers of the program at radius t; rounding included.
@@ -117,3 +107,17 @@ class MaxMinObjective:
                 reached = self.norm.of(tilted[used]) / (2 * weights[used])
                 return min(closed, float(reached.max()) * (1 + 4 * (d + 4) * UNIT_ROUNDOFF))
         return closed
+
+
+def radius_ceilings(T: Triplets, norm: Norm) -> NDArray[np.float64]:
+    """What the radius of each triplet exceeds under no metric, shape ``(m,)``; rounding included.
+
+    ``vᵀ M s ≤ vᵀ M (s + κ v) ≤ ‖M v‖_q ‖s + κ v‖_p`` for every ``κ ≥ 0``, so ``‖s + κ v‖_p / 2``, the least of κ = 0,
+    of κ = 1 (the distance from x to x⁻) and of the κ that is best for p = 2.  0 where v = 0.
+    """
+    squares = np.einsum("ij,ij->i", T.V, T.V)
+    down = np.maximum(-np.einsum("ij,ij->i", T.V, T.S), 0)
+    nearest = np.divide(down, squares, out=np.zeros_like(squares), where=squares > 0)
+    lengths = [norm.of(T.S + k[:, None] * T.V) for k in (np.zeros_like(nearest), np.ones_like(nearest), nearest)]
+    off = gamma(T.n_features + 8) * (norm.of(T.S) + (1 + nearest) * norm.of(T.V))
+    return np.where(squares > 0, (np.min(lengths, axis=0) + off) / 2, 0.0)

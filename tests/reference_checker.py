@@ -3,13 +3,16 @@
 It reads the fields of a `Certificate`, not its bytes, and has no filter: slow and plain.
 """
 
+import itertools
 import math
 from fractions import Fraction
 
 import numpy as np
 import oracle
 
-NEG, POS, DUAL, COUNT = range(4)
+from convexrml import Vote
+
+IN, OUT, DUAL, COUNT = range(4)
 
 
 class InvalidError(Exception):
@@ -24,18 +27,17 @@ def closing(certificate, instance, pairs, sides):
         xi, xj, weight = instance.X[i], instance.X[j], Fraction(weight)
         gap += weight * ((z - xj) @ instance.M @ (z - xj) - (z - xi) @ instance.M @ (z - xi))
         w = w + 2 * weight * (instance.M @ (xi - xj))
-    if certificate.box is not None:
-        if math.isinf(certificate.lower):
-            sides = dict.fromkeys(range(len(z)), math.inf)
-        for f, value in sides.items():
-            push = -w[f] if math.isinf(value) else Fraction(value)
+    if math.isinf(certificate.lower):
+        sides = dict.fromkeys(range(len(z)), math.inf)
+    for f, value in sides.items():
+        push = -w[f] if math.isinf(value) else Fraction(value)
+        side = math.inf
+        if certificate.box is not None:
             side = float((certificate.box.upper if push > 0 else certificate.box.lower)[f])
-            if push and math.isinf(side):
-                raise InvalidError("an open side")
-            w[f] += push
-            gap -= push * (Fraction(side) - z[f]) if push else 0
-    elif sides:
-        raise InvalidError("no box")
+        if push and math.isinf(side):
+            raise InvalidError("an open side")
+        w[f] += push
+        gap -= push * (Fraction(side) - z[f]) if push else 0
     return gap, oracle.dual_power(w, norm)
 
 
@@ -45,6 +47,23 @@ def reach(certificate, instance, pairs, sides):
     if gap <= 0:
         raise InvalidError("the gap is not positive")
     return gap ** oracle.power(certificate.norm.order) / length if length else math.inf
+
+
+def may_lose(certificate, instance, inside, outside):
+    """Whether k points, all those inside and none of those outside among them, can lose the vote: lists all numbers."""
+    k, label = certificate.n_neighbors, certificate.label
+    ranges = []
+    for c in sorted({label, *instance.y}):
+        members = [i for i, of in enumerate(instance.y) if of == c]
+        ranges.append([(c, n) for n in range(sum(i in inside for i in members), len(members) + 1)
+                       if n <= sum(i not in outside for i in members)])  # fmt: skip
+    for numbers in map(dict, itertools.product(*ranges)):
+        own = numbers.pop(label)
+        if own + sum(numbers.values()) == k:
+            rival = max(numbers.values(), default=-1)
+            if own < k - own if certificate.vote is Vote.MAJORITY else own <= rival:
+                return True
+    return False
 
 
 def supported(certificate, instance):
@@ -64,41 +83,36 @@ def supported(certificate, instance):
         reached += [reach(certificate, instance, [(j, i, 1.0)], {}) for i in row]
     records, args, values = iter(proof.ops.tolist()), iter(proof.args.tolist()), iter(proof.values.tolist())
 
-    def node(chosen, out, kept, excused):
+    def node(inside, outside):
         op = next(records)
-        if op in (NEG, POS):
+        if op in (IN, OUT):
             i = next(args)
-            if not 0 <= i < n or i in chosen | out | kept | excused or (i not in opened if op == NEG else not own[i]):
+            if not 0 <= i < n or i in inside | outside or not (own[i] or i in opened):
                 raise InvalidError("branch")
-            if op == NEG:
-                node(chosen | {i}, out, kept, excused)
-                node(chosen, out | {i}, kept, excused)
-            else:
-                node(chosen, out, kept | {i}, excused)
-                node(chosen, out, kept, excused | {i})
+            for goes_in in (op == IN, op == OUT):
+                node(inside | {i} if goes_in else inside, outside if goes_in else outside | {i})
         elif op == DUAL:
             m, sides = next(args), next(args)
-            if m < 0 or sides < 0:
-                raise InvalidError("counts")
             J, K, features = ([next(args) for _ in range(count)] for count in (m, m, sides))
             lam, v = [next(values) for _ in range(m)], [next(values) for _ in range(sides)]
-            if any(not 0 <= weight < math.inf for weight in lam) or len(set(features)) != sides:
+            if any(not 0 <= weight < math.inf for weight in lam) or len(set(features)) != max(sides, 0):
                 raise InvalidError("multipliers")
             if any(not 0 <= f < len(certificate.query) for f in features) or any(not x > -math.inf for x in v):
                 raise InvalidError("sides")
-            whole = set(np.flatnonzero(own).tolist()) - excused if len(excused) == s - 1 else kept
-            if not set(J) <= chosen or not set(K) <= whole:
+            if not set(J) <= inside or set(K) & inside or not set(K) <= set(range(n)):
                 raise InvalidError("unknown")
+            if any(may_lose(certificate, instance, inside | {i}, outside) for i in set(K) - outside):
+                raise InvalidError("may be inside")
             pairs = list(zip(J, K, lam, strict=True))
             reached.append(reach(certificate, instance, pairs, dict(zip(features, v, strict=True))))
         elif op == COUNT:
-            if len(excused) < s and len(opened) - len(out) >= s:
+            if may_lose(certificate, instance, inside, outside):
                 raise InvalidError("count")
         else:
             raise InvalidError("record")
 
     try:
-        node(frozenset(), frozenset(), frozenset(), frozenset())
+        node(frozenset(), frozenset(swept))
     except (StopIteration, RuntimeError) as error:
         raise InvalidError("ends early") from error
     if any(True for rest in (records, args, values) for _ in rest):

@@ -15,7 +15,7 @@ from convexrml.emptiness import prove_empty
 from convexrml.errors import InvalidInputError, SearchInterrupted
 from convexrml.grouped import grouped_sites
 from convexrml.k_nearest import KNearestSearch, Limits
-from convexrml.k_nearest_proof import majority_proofs
+from convexrml.k_nearest_proof import vote_proofs
 from convexrml.kernels import tree as nodes
 from convexrml.queries import each_query, prepared
 from convexrml.search_tree import _empty
@@ -177,5 +177,27 @@ def test_every_exact_radius_is_proved_to_the_checker(cloud, k, kind):
     closed_form = certified_radius(model, data.Z, data.labels).lower
     above = np.where(radii.lower > closed_form, radii.upper * (1 + 1e-9), 0.0)
     assert above.any()
-    lower, proofs = majority_proofs(model, data.Z, labels, dataclasses.replace(radii, lower=above), closed_form)
+    lower, proofs = vote_proofs(model, data.Z, labels, dataclasses.replace(radii, lower=above), closed_form)
     assert all(proof is None for proof in proofs) and (lower <= closed_form).all()
+
+
+@pytest.mark.parametrize("k", [5, 7])
+@pytest.mark.parametrize("kind", ["euclidean", "components", "box"])
+def test_a_plurality_that_outlasts_the_majority_is_proved_to_the_checker(cloud, k, kind):
+    """The tree proves the plurality's own radius, above the majority's, at the search's lower bound less 1e-11."""
+    data = cloud(seed=k, n=60, d=3, classes=4, queries=12, integers=False, rank=2 if kind == "components" else None)
+    model = data.model(k)
+    data.labels = model.predict(data.Z)
+    box = (np.full(3, -4.0), np.full(3, 4.0)) if kind == "box" else None
+    majority = exact_radius(model, data.Z, data.labels, vote="majority", box=box)
+    radii = exact_radius(model, data.Z, data.labels, vote="plurality", box=box, certificates=True)
+    above = radii.lower > majority.upper * (1 + 1e-6)
+    assert above.sum() > 2
+    for made, lower in zip(radii.certificates, radii.lower, strict=True):
+        assert lower * (1 - 2e-11) <= made.lower <= lower
+        assert made.vote is Vote.PLURALITY
+        for use_filter in (True, False):
+            checker.check(made.to_bytes(), model.exact, use_filter=use_filter)
+    made = radii.certificates[int(np.flatnonzero(above)[0])]
+    with pytest.raises(checker.Rejected, match="counts nothing out|nothing is known"):
+        checker.check(dataclasses.replace(made, vote=Vote.MAJORITY, upper=None, witness=None).to_bytes(), model.exact)

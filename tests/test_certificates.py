@@ -315,5 +315,5 @@ def test_the_worked_example_of_the_documentation():
     for use_filter in (True, False):
         checker.check(made.to_bytes(), training, use_filter=use_filter)
     assert math.nextafter(lower, 2) == upper
-    with pytest.raises(checker.Rejected, match="record 1 do not reach"):
+    with pytest.raises(checker.Rejected, match="record 1 does not reach"):
         checker.check(dataclasses.replace(made, lower=upper).to_bytes(), training)

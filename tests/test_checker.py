@@ -2,12 +2,10 @@
 
 import ast
 import dataclasses
-import io
 import json
 import math
 import subprocess
 import sys
-import tokenize
 import tracemalloc
 import zlib
 from fractions import Fraction
@@ -26,7 +24,7 @@ from convexrml.certificate import ProofTree, read_certificate
 from convexrml.evidence import Prover
 from convexrml.norms import Box, as_norm
 
-SOURCE = Path(checker.__file__)
+SOURCE, FILTER = Path(checker.__file__), "convexrml.checker_filter"
 
 
 def accepted(certificate, training, **options):
@@ -38,15 +36,21 @@ def accepted(certificate, training, **options):
     return True
 
 
-def certified(cloud, seed, norm, rank=None, boxed=False, integers=True, n=8, queries=3, matrix=False):
+def certified(
+    cloud, seed, norm, rank=None, boxed=False, integers=True, n=8, queries=3, matrix=False, k=1, classes=2, vote=None
+):
     """A model, its instance in fractions, and the certificates of its queries."""
-    data = cloud(seed, n=n, rank=rank, integers=integers, queries=queries)
+    data = cloud(seed, n=n, rank=rank, integers=integers, queries=queries, classes=classes)
     metric = None if data.L is None else MahalanobisMetric.from_components(data.L)
     if matrix:
         metric = MahalanobisMetric.from_matrix(data.M)
-    model = NearestNeighbors(1, metric).fit(data.X, data.y)
+    model = NearestNeighbors(k, metric).fit(data.X, data.y)
+    if k > 1:
+        data.labels = model.predict(data.Z)
     box = (np.minimum(data.Z.min(axis=0), -2.0), np.maximum(data.Z.max(axis=0), 3.0)) if boxed else None
-    found = exact_radius(model, data.Z, data.labels, norm=norm, box=box, certificates=True)
+    found = exact_radius(
+        model, data.Z, data.labels, norm=norm, box=box, vote=vote or "plurality", certificates=True
+    )  # fmt: skip
     labels = [model.exact.labels[code] for code in model.labels_]
     if matrix:
         instance = oracle.Instance(data.X, labels, M=metric.matrix)
@@ -60,7 +64,7 @@ def box_of(certificate):
 
 
 def is_true(certificate, instance, radius):
-    """Whether the claim on a 1-NN radius (raised to its power) holds."""
+    """Whether the claim on a radius (raised to its power) holds."""
     norm = certificate.norm.order
     below = oracle.at_most(certificate.lower, radius, norm)
     return below and (certificate.upper is None or radius <= Fraction(certificate.upper) ** oracle.power(norm))
@@ -75,7 +79,10 @@ def has_witness(certificate, instance):
     step = oracle.norm_power(p - oracle.rational(certificate.query), norm)
     inside = certificate.box is None or certificate.box.contains(certificate.witness)
     near = step <= Fraction(certificate.upper) ** oracle.power(norm)
-    return inside and near and instance.margin(certificate.witness, certificate.label) <= 0
+    D, n = instance.distances(p), len(instance.X)
+    losing = oracle.losing_sets(instance.y, certificate.label, certificate.n_neighbors, certificate.vote.value)
+    lost = any(max(D[j] for j in T) <= min((D[i] for i in range(n) if i not in T), default=math.inf) for T in losing)
+    return inside and near and lost
 
 
 @pytest.mark.parametrize("boxed", [False, True], ids=["free", "box"])
@@ -209,21 +216,23 @@ def mutants(certificate, rng, others):
             yield give(certificate, proof=give(proof, values=values))
 
 
-def judge_mutants(cloud, seeds):
+def judge_mutants(cloud, instances):
     """The checker agrees with the reference on every mutant, and accepts no claim that is false."""
     counts = {"false": 0, "true": 0, "accepted": 0}
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        norm, rank, boxed = (1, 2, math.inf)[seed % 3], [None, None, 1, 2][seed // 3 % 4], seed // 12 % 2 == 1
-        model, instance, found = certified(cloud, seed, norm, rank, boxed, seed // 24 % 2 == 0, n=7, queries=2)
-        radii = {}
+    for seed, (model, instance, found) in instances:
+        rng, radii = np.random.default_rng(seed), {}
         for certificate in found.certificates:
             for mutant in mutants(certificate, rng, set(model.exact.labels) - {certificate.label}):
                 if mutant.box is not None and not mutant.box.contains(mutant.query):
                     continue
                 asked = mutant.query.tobytes(), mutant.label, mutant.norm, str(box_of(mutant))
                 if asked not in radii:
-                    radii[asked] = instance.exact(mutant.query, mutant.label, mutant.norm.order, box_of(mutant))
+                    z, norm, box = mutant.query, mutant.norm.order, box_of(mutant)
+                    if model.n_neighbors == 1:
+                        radii[asked] = instance.exact(z, mutant.label, norm, box)
+                    else:
+                        k, vote = model.n_neighbors, mutant.vote.value
+                        radii[asked] = instance.k_nearest(z, mutant.label, k, norm, vote, box)
                 true = is_true(mutant, instance, radii[asked])
                 hashes = {**model.exact.sha256, "query": checker.digest("query", mutant.query)}
                 proved = mutant.sha256 == hashes and has_witness(mutant, instance) and reference.holds(mutant, instance)
@@ -236,8 +245,24 @@ def judge_mutants(cloud, seeds):
     return counts
 
 
+def one_neighbour(cloud, seeds):
+    for seed in seeds:
+        norm, rank, boxed = (1, 2, math.inf)[seed % 3], [None, None, 1, 2][seed // 3 % 4], seed // 12 % 2 == 1
+        yield seed, certified(cloud, seed, norm, rank, boxed, seed // 24 % 2 == 0, n=7, queries=2)
+
+
+def five_neighbours(cloud, seeds):
+    """Three classes, so that a plurality may be kept where the majority is lost."""
+    for seed in seeds:
+        vote = "plurality" if seed % 4 else "majority"
+        yield (
+            seed,
+            certified(cloud, seed, 2, None, seed % 3 == 0, seed % 2 == 0, n=9, queries=2, k=5, classes=3, vote=vote),
+        )
+
+
 def test_mutants_are_judged_as_the_reference_judges_them(cloud):
-    counts = judge_mutants(cloud, range(30))
+    counts = judge_mutants(cloud, one_neighbour(cloud, range(30)))
     assert counts["false"] > 300
     assert counts["true"] > 300  # evidence that no longer proves what is true
     assert counts["accepted"] > 10  # evidence that still does
@@ -245,7 +270,19 @@ def test_mutants_are_judged_as_the_reference_judges_them(cloud):
 
 @pytest.mark.slow
 def test_thousands_of_false_claims_are_rejected(cloud):
-    assert judge_mutants(cloud, range(100, 260))["false"] >= 4000
+    assert judge_mutants(cloud, one_neighbour(cloud, range(100, 260)))["false"] >= 4000
+
+
+def test_mutants_of_proof_trees_are_judged_as_the_reference_judges_them(cloud):
+    counts = judge_mutants(cloud, five_neighbours(cloud, range(6)))
+    assert counts["false"] > 60
+    assert counts["true"] > 60
+    assert counts["accepted"] > 5
+
+
+@pytest.mark.slow
+def test_thousands_of_false_claims_with_proof_trees_are_rejected(cloud):
+    assert judge_mutants(cloud, five_neighbours(cloud, range(100, 220)))["false"] >= 2000
 
 
 def test_a_negative_that_is_left_out_is_missed(cloud):
@@ -444,7 +481,7 @@ def test_the_filter_never_says_what_integers_deny(seed):
     hashes = {**training.sha256, "query": checker.digest("query", z)}
     norm = as_norm((1, 2, math.inf)[seed // 3 % 3])
     claim = convexrml.certificate.Certificate(1.0, None, norm, 1, Vote.MAJORITY, "i:0", z, None, None, None, hashes)
-    case = checker.Check(claim.to_bytes(), training, True)
+    case = checker.Check(claim.to_bytes(), training, False)
     J, I = (a.ravel() for a in np.meshgrid(np.flatnonzero(y == 1), np.flatnonzero(y == 0)))  # noqa: E741
     instance = oracle.Instance(X, y, M=metric if kind == "matrix" else None, L=L if kind == "components" else None)
     settled = 0
@@ -453,12 +490,10 @@ def test_the_filter_never_says_what_integers_deny(seed):
         near = oracle.as_float(bound, norm.order)
         for r in {near, near * (1 - 1e-15), near * (1 + 1e-15), near * (1 - 1e-9), near / 2} - {math.inf, 0.0}:
             case.r = r
-            integers = case.closed([(j, i, 1.0)], {})
+            integers = case.closed([j], [i], [1.0], {})
             assert integers == oracle.at_most(r, bound, norm.order)
-            sure = (
-                case.surely(np.array([j]), np.array([i]))[0],
-                case.surely(np.array([j]), np.array([i]), np.ones(1))[0],
-            )
+            query = training.filter.at(z, norm.name, r)
+            sure = query.pairs(np.array([j]), np.array([i]))[0], query.together([j], [i], [1.0])
             assert integers or not any(sure)
             settled += any(sure)
     lam = rng.random(5)
@@ -466,9 +501,8 @@ def test_the_filter_never_says_what_integers_deny(seed):
         at = rng.integers(0, len(J), 5)
         for r in 10.0 ** rng.uniform(-3, 1, 4) * np.abs(X).max():
             case.r = float(r)
-            pairs = list(zip(J[at].tolist(), I[at].tolist(), lam.tolist(), strict=True))
-            sure = case.surely(J[at], I[at], lam).all()
-            assert not sure or case.closed(pairs, {})
+            sure = training.filter.at(z, norm.name, float(r)).together(J[at], I[at], lam)
+            assert not sure or case.closed(J[at], I[at], lam, {})
 
 
 # --- hostile files --------------------------------------------------------------------------------------------------
@@ -590,26 +624,50 @@ def test_a_bomb_is_not_unpacked(small):
 # --- the file itself ------------------------------------------------------------------------------------------------
 
 
-def test_the_checker_imports_the_standard_library_and_numpy():
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+def imported(source):
+    """The modules that a file imports, wherever in it."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names | {"numpy"}
+    return names | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+def test_the_checker_and_its_filter_import_the_standard_library_and_numpy():
+    names = imported(SOURCE)
+    assert names - sys.stdlib_module_names - {"collections.abc"} == {"numpy", "numpy.typing", FILTER}
     assert not names & {"pickle", "marshal", "ctypes", "importlib", "subprocess"}
-    heavy = "('numba', 'cvxpy', 'scipy', 'sklearn', 'convexrml.search')"
+    assert imported(SOURCE.with_name("checker_filter.py")) - sys.stdlib_module_names <= {
+        "collections.abc", "numpy", "numpy.typing",
+    }  # fmt: skip
+    heavy = "('numba', 'cvxpy', 'scipy', 'sklearn', 'convexrml.search', 'convexrml.checker_filter')"
     code = f"import sys, convexrml.checker; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_checker_is_complete_without_its_filter(small, tmp_path):
+    """One file, in a folder of its own, decides everything in integers."""
+    _, data = small
+    (tmp_path / "checker.py").write_bytes(SOURCE.read_bytes())
+    (tmp_path / "honest").write_bytes(data)
+    raised = dataclasses.replace(read_certificate(data), lower=1.0 + 1e-9, upper=None, witness=None)
+    (tmp_path / "false").write_bytes(raised.to_bytes())
+    code = (
+        "import pathlib, sys\n"
+        "sys.modules['convexrml'] = None\n"
+        "import checker\n"
+        "training = checker.TrainingSet([[0.0, 0.0], [4.0, 0.0], [1.0, 3.0], [5.0, 4.0]], ['a', 'b', 'a', 'b'])\n"
+        "checker.check(pathlib.Path('honest').read_bytes(), training, use_filter=False)\n"
+        "try:\n"
+        "    checker.check(pathlib.Path('false').read_bytes(), training, use_filter=False)\n"
+        "except checker.Rejected as reason:\n"
+        "    print(reason)\n"
+        "try:\n"
+        "    checker.check(pathlib.Path('honest').read_bytes(), training)\n"
+        "except ImportError:\n"
+        "    print('no filter')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line.split(":")[0] for line in ran.stdout.splitlines()] == ["not proved", "no filter"]
+
+
 def test_the_checker_can_be_read_in_one_sitting():
-    text = SOURCE.read_text(encoding="utf-8")
-    docs = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            docs |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    code = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in skip:
-            code |= set(range(token.start[0], token.end[0] + 1))
-    assert len(code - docs) <= 300
+    assert len(SOURCE.read_text(encoding="utf-8").splitlines()) <= 300

@@ -246,7 +246,8 @@ def test_mosek_gets_as_far_as_its_licence():
     [
         ({"tau": -0.1}, "tau"),
         ({"tau": [0.1, 0.2]}, "tau"),
-        ({"tau": 0.1, "margin": -1.0}, "margin"),
+        ({"tau": 0.1, "margin": math.nan}, "margin"),
+        ({"tau": 0.1, "margin": [1.0]}, "margin"),
         ({"tau": 0.1, "norm": 3}, "norm"),
         ({"tau": 0.1, "regulariser": FrobeniusPrior(1.0, np.eye(2))}, "M0"),
     ],

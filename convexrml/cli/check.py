@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from convexrml.cli.frame import reporting_errors
-from convexrml.cli.options import FILE
+from convexrml.cli.options import DATA_DIR, FILE
 
 CHECK_EXAMPLES = """\b
 Examples:
@@ -20,16 +20,20 @@ Examples:
 
 @click.command(epilog=CHECK_EXAMPLES)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
-@click.option("--data", type=FILE, help="The training points, as they were given to certify. Default: digits.")
+@click.option("--data", type=FILE, metavar="FILE|NAME",
+              help="The training points, as they were given to certify. Default: digits.")  # fmt: skip
+@DATA_DIR
 @click.option("--metric", type=FILE, help="The metric, as it was given to certify.")
 @click.option("--filter/--no-filter", default=True, help="Settle easy comparisons in floating point.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @reporting_errors
-def check(files: tuple[Path, ...], data: Path | None, metric: Path | None, filter: bool, quiet: bool) -> None:
+def check(
+    files: tuple[Path, ...], data: Path | None, data_dir: Path | None, metric: Path | None, filter: bool, quiet: bool
+) -> None:
     """Check certificates, or folders of them, in exact arithmetic: exit code 1 if one is rejected, 2 if unreadable."""
     from convexrml.study.certificates import check_certificates, report
 
-    results = check_certificates(files, data, metric, use_filter=filter)
+    results = check_certificates(files, data, metric, data_dir=data_dir, use_filter=filter)
     sys.exit(1 if report(results, None if quiet else click.echo) else 0)
 
 

@@ -67,10 +67,21 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
+DATA_DIR = click.option(
+    "--data-dir",
+    type=FILE,
+    metavar="DIR",
+    help="Where data sets by name are looked for, and downloaded to. Default: $CONVEXRML_DATA, or the cache folder.",
+)
 # fmt: off
 source_options = together(
-    click.option("--data", type=FILE, help="Points: .npz (X, y), .csv, else svmlight (.gz, .bz2). Default: digits."),
-    click.option("--test", type=FILE, help="Test points; without it, a part of the data is held out."),
+    click.option("--data", type=FILE, metavar="FILE|NAME",
+                 help="Points: .npz (X, y), .csv, else svmlight (.gz, .bz2); or a data set by name: breast_cancer, "
+                      "digits, iris, wine, dna, letter, mnist, pendigits, satimage, splice, usps, openml:NAME. "
+                      "Default: digits."),
+    DATA_DIR,
+    click.option("--test", type=FILE, help="Test points; without it, those that come with a data set by name, or a "
+                                           "part of the data, held out."),
     click.option("--label-column", metavar="NAME|INDEX", help="Label column of csv files. Default: the last."),
     click.option("--test-size", type=click.FloatRange(0, 1, True, True), default=0.3, show_default=True,
                  help="Share of the data held out."),
@@ -101,12 +112,14 @@ work_options = together(
 
 
 def load(
-    data: Path | None, test: Path | None, label_column: str | None, test_size: float, seed: int, scale: str,
-    metric: Path | None, **_: Any,
+    data: Path | None, data_dir: Path | None, test: Path | None, label_column: str | None, test_size: float, seed: int,
+    scale: str, metric: Path | None, **_: Any,
 ) -> tuple[DataSet, MahalanobisMetric | None]:  # fmt: skip
     """Read what `data_options` ask for: the data set, and the metric where one is named."""
     from convexrml.study.data import load_data
     from convexrml.study.files import read_metric
 
-    found = load_data(data, test, label_column=label_column, test_size=test_size, seed=seed, scale=scale)
+    found = load_data(
+        data, test, data_dir=data_dir, label_column=label_column, test_size=test_size, seed=seed, scale=scale
+    )
     return found, None if metric is None else read_metric(metric)

@@ -6,6 +6,7 @@ solution itself, in the original data, by weak duality.
 
 from convexrml.formulations.k_nearest_perturbation import KNearestPerturbation
 from convexrml.formulations.max_min_radius import MaxMinRadius, RadiusInterval
+from convexrml.formulations.mean_radius import MeanRadius, MeanRadiusSolution
 from convexrml.formulations.minimal_perturbation import MinimalPerturbation
 from convexrml.formulations.reachability import Reachability
 from convexrml.formulations.robust_hinge import RobustHinge
@@ -15,6 +16,8 @@ __all__ = [
     "ClaimedSolution",
     "KNearestPerturbation",
     "MaxMinRadius",
+    "MeanRadius",
+    "MeanRadiusSolution",
     "MinimalPerturbation",
     "RadiusInterval",
     "Reachability",

@@ -15,7 +15,7 @@ from convexrml.formulations.cones import DualNorms
 from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.sides import returned
 from convexrml.formulations.solution import Residuals, Solution, relative_gap
-from convexrml.hinge import RobustHingeObjective, non_negative
+from convexrml.hinge import RobustHingeObjective, one_for_each
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
 from convexrml.triplets import Triplets
@@ -56,7 +56,7 @@ class RobustHinge:
     norm : {1, 2, inf}, default 2
         Of perturbations.
     margin : float or (m,) array, default 1.0
-        ``g ≥ 0``, in units of squared distance under M.
+        g, in units of squared distance under M; one for each triplet if an array.
     regulariser : FixedTrace, TracePenalty or FrobeniusPrior, optional
         R; by default ``FixedTrace(d)``.
 
@@ -72,7 +72,7 @@ class RobustHinge:
     Raises
     ------
     InvalidInputError
-        If an argument is negative or does not fit the triplets.
+        If τ is negative, or an argument does not fit the triplets.
 
     Notes
     -----
@@ -103,8 +103,8 @@ class RobustHinge:
         self.triplets = triplets
         self.norm = as_norm(norm)
         self.regulariser = FixedTrace(d) if regulariser is None else regulariser
-        self.margin = non_negative("margin", margin, m)
-        non_negative("tau", tau, m)
+        self.margin = one_for_each("margin", margin, m)
+        one_for_each("tau", tau, m, least=0.0)
         self.tau = cp.Parameter(np.shape(tau), nonneg=True, name="tau", value=np.asarray(tau, dtype=np.float64))
         self._sigma = power_of_two(float(max(np.abs(triplets.V).max(), np.abs(triplets.S).max())))
         self._mu = self._unit_of_matrix(float(self.margin.max()))
@@ -134,8 +134,8 @@ class RobustHinge:
 
     @property
     def trivial_value(self) -> float:
-        """``g Σc``, the hinges of ``M = 0``: an optimum near it under `TracePenalty` has learnt nothing."""
-        return float(self.margin @ self.triplets.weights)
+        """``Σ c [g]₊``, the hinges of ``M = 0``: an optimum near it under `TracePenalty` has learnt nothing."""
+        return float(np.maximum(self.margin, 0) @ self.triplets.weights)
 
     def solve(self, solver: str = "clarabel", accuracy: str = "accurate", **options: object) -> Solution:
         """Solve with the named profile; value, lower bound and residuals are measured here, from the triplets.

@@ -32,7 +32,8 @@ from convexrml.hinge import RobustHingeObjective
 from convexrml.kernels.dual_cone import accumulate, ascend, squared_difference
 from convexrml.learning.proximal import proximal
 
-_CHECK_EVERY = 20
+_CHECK_EVERY = 20  # iterations between two measurements of the gap, which cost about two iterations
+_POWER_STEPS = 4  # the norm only sets the first step, which then adapts
 _RESTART_AT, _RESTART_ON_RISE, _RESTART_AFTER = 0.2, 0.8, 0.36  # PDLP's three conditions
 
 
@@ -128,7 +129,7 @@ def minimise(
     Raises
     ------
     InvalidInputError
-        If a limit or the tolerance makes no sense.
+        If a limit or the tolerance makes no sense, or `start` does not fit the triplets.
     """
     if not tol >= 0:
         raise InvalidInputError(f"tol: needs a relative gap, not negative; found {tol!r}")
@@ -136,6 +137,9 @@ def minimise(
         raise InvalidInputError(f"max_iter: needs at least one iteration; found {max_iter!r}")
     if max_time is not None and not max_time > 0:
         raise InvalidInputError(f"max_time: needs a positive number of seconds; found {max_time!r}")
+    d = objective.triplets.n_features
+    if start is not None and np.shape(start) != (d, d):
+        raise InvalidInputError(f"start: needs shape {(d, d)}; found {np.shape(start)}")
     return _Ascent(objective, start).run(tol, max_iter, math.inf if max_time is None else max_time, callback)
 
 
@@ -156,7 +160,7 @@ class _Ascent:
         self.C = np.zeros((d, d))
         self.spare = (np.empty(len(T)), np.empty_like(T.V))
         self.Z = np.empty_like(T.V)
-        self.best_M, self.value = self.M, objective.value(self.M)
+        self.best_M, self.value = self.M, float(objective.value(self.M))
         self.best_y, self.bound = (self.a.copy(), self.Q.copy()), objective.lower_bound(self.a, self.Q)
         self.step = 1 / max(self.operator_norm(), np.finfo(float).tiny)
         dual = math.sqrt(float(np.sum(T.weights**2 / self.scales)))
@@ -168,7 +172,7 @@ class _Ascent:
     def operator_norm(self) -> float:
         """Norm of ``M ↦ (⟨M v_i, s_i⟩, 2τ_i M v_i)`` in the scaled multipliers, by power iteration."""
         M, norm = np.eye(len(self.C)) / math.sqrt(len(self.C)), 0.0
-        for _ in range(8):
+        for _ in range(_POWER_STEPS):
             W = self.V @ M
             a = self.scales * np.einsum("ij,ij->i", W, self.S)
             Z = a[:, None] * self.S + (self.scales * self.reaches**2)[:, None] * W
@@ -222,7 +226,7 @@ class _Ascent:
 
     def candidate(self, M: NDArray[np.float64], a: NDArray[np.float64], Q: NDArray[np.float64]) -> float:
         """The gap of a pair, which joins the best of each side."""
-        value, bound = self.objective.value(M), self.objective.lower_bound(a, Q)
+        value, bound = float(self.objective.value(M)), float(self.objective.lower_bound(a, Q))
         if value < self.value:
             self.best_M, self.value = M, value
         if bound > self.bound:

@@ -43,24 +43,26 @@ class RobustMetricLearner(MetricLearner):
     the radius τ.  The first round takes triplets that are near in the Euclidean metric, each later one those that are
     near under the metric so far, and goes part of the way: ``M ← damping · M + (1 − damping) · M_new``, from ``M = I``.
 
+    Scale the features first where their units differ: the default prior is ``M = I``.
     Features that are constant on the training set get weight 0: a change in them changes no answer.
 
     Parameters
     ----------
     norm : {1, 2, inf}, default 2
         Norm of the perturbations to withstand.
-    tau : float, default 0.5
+    tau : float, default 0.75
         τ as a multiple of the current median radius: of ``min over impostors of max over targets`` of the triplet
         bounds, over the training points where that is positive.  0 is LMNN's hinge.
     margin : float, default 1.0
         g as a multiple of the median Euclidean ``|vᵀ s|`` of the first round's triplets.
     regulariser : {"frobenius", "trace_penalty", "fixed_trace"}, default "frobenius"
         R: ``λ/2 ‖M − I‖²``; ``λ trace M``; or none, with ``trace M`` fixed at the number of features.
-    strength : float, default 0.1
+    strength : float, default 0.3
         λ as a multiple of ``g / d``; "fixed_trace" has no use for it.
-    n_targets, n_impostors : int
+    n_targets : int, default 3
+    n_impostors : int, default 2
         How many near points of the own class and of other classes each point has triplets with (all pairs).
-    n_rounds : int
+    n_rounds : int, default 5
         How often triplets are mined and the program is solved.
     damping : float, default 0.5
         Share of the old metric that a round keeps, below 1.  (Without damping the rounds tend to oscillate; one round
@@ -72,7 +74,7 @@ class RobustMetricLearner(MetricLearner):
         (`formulations.RobustHinge`; small training sets only).
     tol : float, default 1e-3
         Relative gap between value and lower bound up to which each program is solved.
-    max_iter : int
+    max_iter : int, default 20_000
         Iterations for each round of the first-order solver.
     max_time : float, optional
         Seconds for all rounds together; looked at by the first-order solver, and between rounds.
@@ -134,11 +136,11 @@ class RobustMetricLearner(MetricLearner):
         self,
         *,
         norm: float | str | Norm = 2,
-        tau: float = 0.5,
+        tau: float = 0.75,
         margin: float = 1.0,
         regulariser: str = "frobenius",
-        strength: float = 0.1,
-        n_targets: int = 2,
+        strength: float = 0.3,
+        n_targets: int = 3,
         n_impostors: int = 2,
         n_rounds: int = 5,
         damping: float = 0.5,
@@ -319,7 +321,9 @@ class RobustMetricLearner(MetricLearner):
                 raise InvalidInputError(
                     f"{name}: needs a number from {low} to below {high}; found {getattr(self, name)!r}"
                 )
-        for name in ("margin", "strength"):
+        for name in ("margin", "strength", "max_time"):
+            if name == "max_time" and self.max_time is None:
+                continue
             if not 0 < getattr(self, name) < math.inf:
                 raise InvalidInputError(f"{name}: needs a positive number; found {getattr(self, name)!r}")
 

@@ -15,8 +15,8 @@ from convexrml.evidence import Prover
 from convexrml.metric import MahalanobisMetric
 from convexrml.study.certify import Certification
 from convexrml.study.clock import Clock, Progress
-from convexrml.study.data import SCALES, load_data
-from convexrml.study.files import read_metric, read_points
+from convexrml.study.data import SCALES, load_data, training_part
+from convexrml.study.files import read_metric
 
 SUFFIX = ".cert"
 _SHOWN = 10
@@ -75,7 +75,12 @@ def write_certificates(result: Certification, folder: Path, progress: Progress |
 
 
 def check_certificates(
-    paths: Sequence[Path], data: Path | None, metric: Path | None = None, *, use_filter: bool = True
+    paths: Sequence[Path],
+    data: Path | None,
+    metric: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    use_filter: bool = True,
 ) -> Iterator[Checked]:
     """Check certificates against the training points in a file, read as the certificate says that they were.
 
@@ -84,8 +89,10 @@ def check_certificates(
     paths : sequence of Path
         Files, or folders of which every ``.cert`` file is checked.
     data : Path or None
-        The training points; None for the digits that come with scikit-learn.
+        The training points: a file, or the name of a data set; None for the digits that come with scikit-learn.
     metric : Path, optional
+    data_dir : Path, optional
+        Folder of the data sets by name.
     use_filter : bool, default True
         Settle the easy comparisons in floating point.
 
@@ -108,7 +115,7 @@ def check_certificates(
             preprocessing = _preprocessing(about.get("preprocessing") if isinstance(about, dict) else None)
             key = repr(sorted(preprocessing.items()))
             if key not in known:
-                known = {key: _training_set(preprocessing, data, given)}
+                known = {key: _training_set(preprocessing, data, data_dir, given)}
             yield Checked(path, "", claim, checker.check(content, known[key], use_filter=use_filter).exact)
         except checker.Rejected as reason:
             yield Checked(path, str(reason), claim)
@@ -156,20 +163,20 @@ def _preprocessing(told: object) -> dict[str, Any]:
 
 
 def _training_set(
-    preprocessing: Mapping[str, Any], data: Path | None, metric: MahalanobisMetric | None
+    preprocessing: Mapping[str, Any], data: Path | None, data_dir: Path | None, metric: MahalanobisMetric | None
 ) -> checker.TrainingSet:
     from sklearn.preprocessing import MinMaxScaler
 
     options = {key: preprocessing[key] for key in (*_HELD_OUT, "label_column", "scale") if key in preprocessing}
     if "seed" in preprocessing:
-        found = load_data(data, **options)
+        found = load_data(data, data_dir=data_dir, **options)
         X, y = found.X_train, found.y_train
     elif data is None:
         raise InvalidInputError(
             "data: a certificate is not about the built-in digits; name the file of its training points"
         )
     else:
-        ((X, y),) = read_points([data], label_column=preprocessing.get("label_column"))
+        X, y = training_part(data, data_dir=data_dir, label_column=preprocessing.get("label_column"))
         missing = preprocessing.get("n_features", X.shape[1]) - X.shape[1]
         X = np.pad(X, ((0, 0), (0, max(0, missing))))  # svmlight files leave out trailing zeros
         X = MinMaxScaler().fit_transform(X) if preprocessing["scale"] == "minmax" else X

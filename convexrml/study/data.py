@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.norms import Box
+from convexrml.study.catalogue import NAMES, OPENML, Named, is_name, read_named
 from convexrml.study.files import Points, read_points
 
 SCALES = ("minmax", "none")
@@ -28,7 +29,7 @@ class DataSet:
     X_train, X_test : (n, d) arrays
     y_train, y_test : (n,) arrays
     origin : dict
-        Where the points came from: files, split, scaling.
+        Where the points came from: files (SHA-256 of those of a data set by name), split, scaling.
     """
 
     name: str
@@ -76,23 +77,27 @@ class DataSet:
 
 
 def load_data(
-    train: Path | None = None,
+    train: Path | str | None = None,
     test: Path | None = None,
     *,
+    data_dir: Path | None = None,
     label_column: str | None = None,
     test_size: float = 0.3,
     seed: int = 0,
     scale: str = "minmax",
 ) -> DataSet:
-    """Read a data set; without a file, the handwritten digits that come with scikit-learn.
+    """Read a data set from files or by its name; without either, the digits that come with scikit-learn.
 
     Parameters
     ----------
-    train : Path, optional
+    train : Path or str, optional
         ``.npz`` with arrays X and y, ``.csv`` (header optional), anything else is read as svmlight (``.gz`` and
-        ``.bz2`` are unpacked).
+        ``.bz2`` are unpacked).  What is no file may be a name: see `catalogue.read_named`.
     test : Path, optional
-        Test points; without it a seeded, stratified part of the points is held out.
+        Test points; without it, those that a data set by name brings along, or else a seeded, stratified part of the
+        points, held out.
+    data_dir : Path, optional
+        Folder of the data sets by name: see `catalogue.read_named`.
     label_column : str, optional
         Name or index of the label column of csv files; the last column if not given.
     test_size : float, default 0.3
@@ -110,35 +115,88 @@ def load_data(
     ------
     DataFileError
         If a file is missing, or not what its name says.
+    DownloadError
+        If a data set by name is not on this machine and cannot be downloaded.
     InvalidInputError
         If the points cannot be split, scaled or used.
     """
+    if train is None and test is not None:
+        raise InvalidInputError(f"test: {test} was given without a file of training points")
+    if train is None:
+        return load_dataset("digits", test_size=test_size, seed=seed, scale=scale)
+    if not _is_set(train):
+        _require_known(train)
+        files = [Path(train)] if test is None else [Path(train), test]
+        origin = {"train": str(train)} | ({} if label_column is None else {"label_column": label_column})
+        points = read_points(files, label_column=label_column)
+        return _prepared(files[0].name, points, test, origin, test_size, seed, scale)
+    if label_column is not None:
+        raise InvalidInputError(f"label_column: only csv files have columns; {train} is a data set by name")
+    if test is None:
+        return load_dataset(str(train), data_dir=data_dir, test_size=test_size, seed=seed, scale=scale)
+    found = read_named(str(train), data_dir)
+    points = [found.points[0], *read_points([test])]
+    return _prepared(str(train), points, test, _origin(found), test_size, seed, scale)
+
+
+def load_dataset(
+    name: str, *, data_dir: Path | None = None, test_size: float = 0.3, seed: int = 0, scale: str = "minmax"
+) -> DataSet:
+    """Read a data set by its name, whatever files are around: see `catalogue.read_named`, and `load_data` for the rest.
+
+    Examples
+    --------
+    >>> from convexrml.study.data import load_dataset
+    >>> load_dataset("wine").X_train.shape
+    (124, 13)
+    """
+    found = read_named(name, data_dir)
+    return _prepared(name, found.points, None, _origin(found), test_size, seed, scale)
+
+
+def training_part(train: Path | str, *, data_dir: Path | None = None, label_column: str | None = None) -> Points:
+    """Points and labels of a file, or of the training part of a data set by name, as `load_data` reads them."""
+    if _is_set(train):
+        return read_named(str(train), data_dir).points[0]
+    _require_known(train)
+    return read_points([Path(train)], label_column=label_column)[0]
+
+
+def _is_set(given: Path | str) -> bool:
+    """Whether a data set by name is meant: a file of that name comes first."""
+    return is_name(str(given)) and not Path(given).exists()
+
+
+def _require_known(given: Path | str) -> None:
+    """Refuse a bare word that is neither a file nor a name, and say which names there are."""
+    if Path(given).name == str(given) and not Path(given).suffix and not Path(given).exists():
+        raise DataFileError(f"{given}: no such file, and no data set of this name: {', '.join(NAMES)}, {OPENML}NAME")
+
+
+def _origin(found: Named) -> dict[str, Any]:
+    return {"train": found.source} | ({"files": found.files} if found.files else {})
+
+
+def _prepared(
+    title: str, points: list[Points], test: Path | None, origin: dict[str, Any], test_size: float, seed: int, scale: str
+) -> DataSet:
+    """Points split, where they are not yet, and scaled."""
     from sklearn.preprocessing import MinMaxScaler
 
     if scale not in SCALES:
         raise InvalidInputError(f"scale: choose from {', '.join(SCALES)}; found {scale!r}")
-    if train is None and test is not None:
-        raise InvalidInputError(f"test: {test} was given without a file of training points")
-    origin: dict[str, Any] = {"train": str(train) if train else "digits (scikit-learn)", "scale": scale}
-    if train is None:
-        from sklearn.datasets import load_digits
-
-        points = [load_digits(return_X_y=True)]
-    else:
-        points = read_points([train] if test is None else [train, test], label_column=label_column)
-    if label_column is not None:
-        origin["label_column"] = label_column
+    told = origin | {"scale": scale}
     if len(points) == 1:
         points = _split(points[0], test_size, seed)
-        origin |= {"test": "held out", "test_size": test_size, "seed": seed}
+        told |= {"test": "held out", "test_size": test_size, "seed": seed}
     else:
-        origin["test"] = str(test)
+        told["test"] = "as published" if test is None else str(test)
     (X_train, y_train), (X_test, y_test) = points
-    _require_known_labels(y_train, y_test, test)
+    _require_known_labels(y_train, y_test, title if test is None else test)
     if scale == "minmax":
         scaler = MinMaxScaler().fit(X_train)
         X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
-    return DataSet("digits" if train is None else train.name, X_train, y_train, X_test, y_test, origin)
+    return DataSet(title, X_train, y_train, X_test, y_test, told)
 
 
 def _split(points: Points, test_size: float, seed: int) -> list[Points]:
@@ -152,7 +210,7 @@ def _split(points: Points, test_size: float, seed: int) -> list[Points]:
     return [(X_train, y_train), (X_test, y_test)]
 
 
-def _require_known_labels(y_train: NDArray[Any], y_test: NDArray[Any], test: Path | None) -> None:
+def _require_known_labels(y_train: NDArray[Any], y_test: NDArray[Any], test: Path | str) -> None:
     unknown = ~np.isin(y_test, y_train)
     if (y_train.dtype.kind in "US") != (y_test.dtype.kind in "US"):
         unknown[:] = True
