@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from convexrml import errors, formulations
+    from convexrml.attack_tools import tool_attack_radius
     from convexrml.attacks import attack_radius
     from convexrml.bounds import certified_radius
     from convexrml.estimators.affine import affine_transformer
@@ -53,6 +54,7 @@ _HOME = {
     "from_estimator": "estimators.reading",
     "nearest_psd": "metric",
     "retrieval_radius": "retrieval",
+    "tool_attack_radius": "attack_tools",
 }
 _MODULES = ("errors", "formulations")
 
@@ -80,6 +82,7 @@ __all__ = [
     "from_estimator",
     "nearest_psd",
     "retrieval_radius",
+    "tool_attack_radius",
 ]
 
 

@@ -232,7 +232,11 @@ def read_certificate(data: bytes) -> Certificate:
             sections.get("args", empty).astype(np.int32),
             sections.get("values", empty),
         )
-    boxed = "box_lower" in sections and "box_upper" in sections
+    query = sections.get("query", empty)
+    sides = {
+        "box_lower": sections.get("box_lower", np.full(len(query), -np.inf)),
+        "box_upper": sections.get("box_upper", np.full(len(query), np.inf)),
+    }
     return Certificate(
         lower=claim["lower"],
         upper=claim["upper"],
@@ -240,9 +244,9 @@ def read_certificate(data: bytes) -> Certificate:
         n_neighbors=claim["n_neighbors"],
         vote=Vote(claim["vote"]),
         label=claim["label"],
-        query=sections.get("query", empty),
+        query=query,
         witness=sections.get("witness"),
-        box=Box(sections["box_lower"], sections["box_upper"]) if boxed else None,
+        box=Box(*sides.values()) if sections.keys() & sides.keys() else None,
         proof=proof,
         sha256=header["sha256"],
         about=header["about"],

@@ -202,7 +202,7 @@ class Check:
         """A section of d floats.  A side of the box may be infinite, or absent."""
         d = self.training.X.shape[1]
         values = self.sections.get(name, np.full(d if absent else 0, absent)).astype(np.float64)
-        sound = len(values) == d and all(math.isfinite(x) or x == absent for x in values.tolist())
+        sound = len(values) == d and (np.isfinite(values) | (values == absent)).all()
         require(sound, f"malformed: section {name} has not {d} numbers, or NaN or inf among them")
         return values
 
@@ -237,13 +237,13 @@ class Check:
         """Keep each negative that is not listed as open outside K, by s positives.  The other points are free."""
         own, s = self.training.codes == self.label, (self.k + 1) // 2
         listed, rows = (self.sections.get(name, np.zeros(0)).astype(np.int64) for name in ("open", "sweep"))
-        require(np.isin(listed, np.flatnonzero(~own)).all(), "malformed: an open negative is none")
-        self.free = own | np.isin(np.arange(len(own)), listed)
-        self.most = Counter(self.training.codes[self.free].tolist())
+        require(((0 <= listed) & (listed < len(own))).all() and not own[listed].any(), "malformed: section open")
+        self.free = own | (np.bincount(listed, minlength=len(own)) > 0)
+        self.most = Counter(dict(enumerate(np.bincount(self.training.codes[self.free]).tolist())))
         swept = np.repeat(np.flatnonzero(~self.free), s)
         require(len(rows) == len(swept), f"not proved: {len(swept) // s} negatives need {s} positives each")
-        sound = np.isin(rows, np.flatnonzero(own)).all() and np.diff(np.sort(rows.reshape(-1, s))).all()
-        require(sound, f"not proved: a negative is swept by others than {s} positives")
+        sound = ((0 <= rows) & (rows < len(own))).all() and own[rows].all()
+        require(sound and np.diff(np.sort(rows.reshape(-1, s))).all(), f"not proved: not swept by {s} positives each")
         doubtful = ~self.filter.pairs(swept, rows) if self.filter else np.ones(len(rows), dtype=bool)
         for j, i in zip(swept[doubtful].tolist(), rows[doubtful].tolist(), strict=True):
             require(self.closed([j], [i], [1.0], {}), f"not proved: {i} does not keep {j} away as far as claimed")

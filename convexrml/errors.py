@@ -50,6 +50,10 @@ class CollapsedMetricError(LearningError, ValueError):
     """The optimal metric is 0 for the given parameters: it would tell no points apart."""
 
 
+class ToolMissingError(ConvexrmlError, ImportError):
+    """A tool that is not part of convexrml was asked for and is not installed; the message has the install line."""
+
+
 class SolverError(ConvexrmlError, RuntimeError):
     """Base class of everything that can go wrong between a program and its solver."""
 

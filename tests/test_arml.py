@@ -137,7 +137,19 @@ def test_kernels_stay_in_bounds():
     for same in (True, False):
         sizes[:] = 0
         candidates.improve.py_func(
-            X, 0, products.copy(), squares, 1.0, 1e-3, start, labels, same, lists, sizes, distances
+            X,
+            X.astype(np.float32),
+            0,
+            products.copy(),
+            squares,
+            1.0,
+            1e-3,
+            start,
+            labels,
+            same,
+            lists,
+            sizes,
+            distances,
         )
         candidates.restart.py_func(X, lists, sizes, distances)
         for a in range(24):

@@ -16,6 +16,7 @@ import bench_paper  # noqa: E402
 import bench_report  # noqa: E402
 import bench_roads  # noqa: E402
 import bench_timing  # noqa: E402
+import certificates  # noqa: E402
 import exact_radii  # noqa: E402
 from bench_data import Sample, choose_samples, mixture  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
@@ -322,3 +323,12 @@ def test_a_sample_is_cut_short(sample):
     assert isinstance(sample.head(2), Sample)
     assert len(sample.head(2).t) == 2
     assert sample.head(None) is sample
+
+
+def test_costs_of_certificates():
+    done = CliRunner().invoke(
+        certificates.main, ["--sets", "digits", "--points", "3", "--exact-points", "1", "--repeats", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "| digits | 1257 × 64 |" in done.output
+    assert "check / find" in done.output

@@ -2,12 +2,14 @@
 
 import ast
 import dataclasses
+import itertools
 import json
 import math
 import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 import convexrml
 from convexrml import MahalanobisMetric, NearestNeighbors, Vote, checker, exact_radius
 from convexrml.certificate import ProofTree, read_certificate
+from convexrml.checker import may_lose
 from convexrml.evidence import Prover
 from convexrml.norms import Box, as_norm
 
@@ -621,6 +624,21 @@ def test_a_bomb_is_not_unpacked(small):
         assert peak < 2**23
 
 
+def test_a_tree_without_end_is_refused():
+    """Splits nested thousands deep, and none that is closed: an answer, not a crash."""
+    X = np.arange(3000.0)[:, None]
+    training = checker.TrainingSet(X, [1] + [0] * 2999)
+    query, tree = np.array([2000.0]), ProofTree()
+    for i in range(1, 3000):
+        tree.positive(i)
+    hashes = {**training.sha256, "query": checker.digest("query", query)}
+    proof = tree.proof([0], np.zeros((0, 1)))
+    claim = convexrml.certificate.Certificate(
+        1.0, None, as_norm(2), 1, Vote.PLURALITY, "i:0", query, None, None, proof, hashes
+    )
+    assert "too deep" in reason(claim.to_bytes(), training)
+
+
 # --- the file itself ------------------------------------------------------------------------------------------------
 
 
@@ -671,3 +689,24 @@ def test_the_checker_is_complete_without_its_filter(small, tmp_path):
 
 def test_the_checker_can_be_read_in_one_sitting():
     assert len(SOURCE.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("vote", ["majority", "plurality"])
+def test_a_vote_may_be_lost_exactly_where_some_counts_lose_it(vote):
+    rng = np.random.default_rng(7)
+    seen = set()
+    for _ in range(400):
+        k, classes = int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 5))
+        low = rng.integers(0, 3, classes)
+        high = low + rng.integers(0, 4, classes)
+        ranges = [range(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+        votes = [count for count in itertools.product(*ranges) if sum(count) == k]
+        rival = [max(count[1:], default=0) for count in votes]
+        lost = any(
+            (k - own[0] >= (k + 1) // 2) if vote == "majority" else (classes > 1 and other >= own[0])
+            for own, other in zip(votes, rival, strict=True)
+        )
+        counts = (Counter(dict(enumerate(side.tolist()))) for side in (low, high))
+        assert may_lose(*counts, 0, k, vote) == lost, (low, high, k)
+        seen.add(lost)
+    assert seen == {True, False}

@@ -39,7 +39,7 @@ def _cloud(seed, N=50, d=4, classes=3, apart=0.6):
     y = np.sort(np.concatenate([np.repeat(np.arange(classes), 2), rng.integers(classes, size=N - 2 * classes)]))
     X = rng.normal(size=(N, d)) + apart * y[:, None]
     start = np.searchsorted(y, np.arange(classes + 1))
-    return Grouped(X - X.mean(axis=0), y, start, np.arange(N)), rng.normal(size=(d, d)), rng
+    return Grouped(X - X.mean(axis=0), y, start), rng.normal(size=(d, d)), rng
 
 
 def _everything(data):
@@ -199,7 +199,7 @@ def test_objective_is_that_of_all_training_points():
     X, y = _noisy(60)
     learner = ExactRadiusLearner(n_steps=5, dropout=0.5, random_state=0).fit(X, y)
     order = np.argsort(y, kind="stable")
-    data = Grouped((X - X.mean(axis=0))[order], y[order], np.array([0, 30, 60]), order)
+    data = Grouped((X - X.mean(axis=0))[order], y[order], np.array([0, 30, 60]))
     r = leave_one_out_radii(data, learner.components_)
     t = learner.target_
     assert learner.objective_ == pytest.approx(np.mean(1 / (1 + np.exp(-(r - t) / (0.5 * t)))), rel=1e-12)

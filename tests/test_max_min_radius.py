@@ -5,29 +5,17 @@ import warnings
 
 import numpy as np
 import pytest
+from random_triplets import SDP_SOLVERS, random_metric, twice, two_clouds
 
 import convexrml
-from convexrml import profiles
 from convexrml.formulations import MaxMinRadius
 from convexrml.max_min import MaxMinObjective
 from convexrml.norms import as_norm
 from convexrml.triplets import Triplets
 
-SDP_SOLVERS = [
-    name
-    for name, profile in profiles.load_profiles().items()
-    if profile.installed and "SDP" in profile.problem_classes and not profile.needs_licence
-]
 
-
-def separable(seed=0, m=8, d=3):
-    rng = np.random.default_rng(seed)
-    y = np.arange(16) % 2
-    X = rng.normal(size=(16, d)) + 2.5 * y[:, None]
-    anchors = rng.integers(16, size=m)
-    positives = [rng.choice(np.flatnonzero((y == y[i]) & (np.arange(16) != i))) for i in anchors]
-    negatives = [rng.choice(np.flatnonzero(y != y[i])) for i in anchors]
-    return Triplets.from_indices(X, anchors, positives, negatives)
+def separable(seed=0, m=8):
+    return two_clouds(seed, m, apart=2.5)
 
 
 def triplets(*points):
@@ -57,10 +45,9 @@ def test_no_metric_exceeds_the_upper_end(norm):
         program = MaxMinRadius(separable(seed), norm)
         found = program.solve()
         for _ in range(200):
-            L = rng.normal(size=(3, 3))
-            M = program.objective.feasible(L.T @ L)
+            M, D = program.objective.feasible(random_metric(rng)), rng.normal(size=(3, 3))
             assert program.objective.value(M) <= found.upper
-            near = program.objective.feasible(found.variables["matrix"] + 0.01 * (L + L.T))
+            near = program.objective.feasible(found.variables["matrix"] + 0.01 * (D + D.T))
             assert program.objective.value(near) <= found.upper
 
 
@@ -153,8 +140,14 @@ def test_scale_of_the_data_is_the_scale_of_the_radius(norm):
 
 def test_duplicated_triplets_change_nothing(norm):
     T = separable()
-    twice = Triplets(np.vstack([T.V, T.V]), np.vstack([T.S, T.S]), np.concatenate([T.weights, T.weights]))
-    assert MaxMinRadius(twice, norm).solve().lower == pytest.approx(MaxMinRadius(T, norm).solve().lower, rel=2e-6)
+    assert MaxMinRadius(twice(T), norm).solve().lower == pytest.approx(MaxMinRadius(T, norm).solve().lower, rel=2e-6)
+
+
+def test_a_solver_that_stops_early_leaves_a_wider_interval():
+    program = MaxMinRadius(separable())
+    known, early = program.solve(), program.solve("scs", max_iters=20)
+    assert early.lower <= known.upper and known.lower <= early.upper
+    assert early.gap > known.gap
 
 
 def test_quasiconvex_form_agrees():

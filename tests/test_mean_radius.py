@@ -5,36 +5,18 @@ import math
 
 import numpy as np
 import pytest
+from random_triplets import SDP_SOLVERS, random_metric, two_clouds
 
 import convexrml
-from convexrml import profiles
 from convexrml.formulations import MeanRadius
 from convexrml.max_min import radius_ceilings
 from convexrml.mean_radius import MeanRadiusObjective
 from convexrml.norms import as_norm
 from convexrml.triplets import Triplets
 
-SDP_SOLVERS = [
-    name
-    for name, profile in profiles.load_profiles().items()
-    if profile.installed and "SDP" in profile.problem_classes and not profile.needs_licence
-]
 
-
-def random_triplets(seed=0, m=40, d=3):
-    rng = np.random.default_rng(seed)
-    y = np.arange(24) % 2
-    X = rng.normal(size=(24, d)) + 0.7 * y[:, None]
-    anchors = rng.integers(24, size=m)
-    positives = [rng.choice(np.flatnonzero((y == y[i]) & (np.arange(24) != i))) for i in anchors]
-    negatives = [rng.choice(np.flatnonzero(y != y[i])) for i in anchors]
-    return Triplets.from_indices(X, anchors, positives, negatives, rng.uniform(0.5, 2.0, m) / m)
-
-
-def random_metric(rng, d=3):
-    L = rng.normal(size=(d, d))
-    M = L.T @ L
-    return M * (d / np.trace(M))
+def triplets(seed=0, d=3):
+    return two_clouds(seed, 40, d, apart=0.7)
 
 
 @pytest.fixture(params=[math.inf, 0.4], ids=["no cap", "cap"])
@@ -43,7 +25,7 @@ def cap(request):
 
 
 def test_value_is_the_mean_of_triplet_bounds_where_all_are_right(norm):
-    T = random_triplets()
+    T = triplets()
     M = random_metric(np.random.default_rng(0))
     right = T.margins(M) > 0
     kept = Triplets(T.V[right], T.S[right], T.weights[right])
@@ -53,7 +35,7 @@ def test_value_is_the_mean_of_triplet_bounds_where_all_are_right(norm):
 
 
 def test_wrong_triplets_count_minus_the_distance_to_being_right(norm):
-    T = random_triplets()
+    T = triplets()
     M = random_metric(np.random.default_rng(0))
     t = MeanRadiusObjective(T, as_norm(norm)).radii(M)
     turned = Triplets(-T.V, T.S, T.weights).radii(M, as_norm(norm))  # x⁺ and x⁻ exchanged
@@ -62,7 +44,7 @@ def test_wrong_triplets_count_minus_the_distance_to_being_right(norm):
 
 def test_no_metric_exceeds_a_ceiling(norm):
     rng = np.random.default_rng(1)
-    T = random_triplets()
+    T = triplets()
     ceilings = radius_ceilings(T, as_norm(norm))
     for _ in range(300):
         assert (T.radii(random_metric(rng), as_norm(norm)) <= ceilings).all()
@@ -70,7 +52,7 @@ def test_no_metric_exceeds_a_ceiling(norm):
 
 def test_gradient_agrees_with_finite_differences(norm, cap):
     rng = np.random.default_rng(2)
-    J = MeanRadiusObjective(random_triplets(), as_norm(norm), cap)
+    J = MeanRadiusObjective(triplets(), as_norm(norm), cap)
     M, D = random_metric(rng), rng.normal(size=(3, 3))
     D, h = (D + D.T) / 2, 1e-6
     difference = (J.value(M + h * D) - J.value(M - h * D)) / (2 * h)
@@ -79,14 +61,14 @@ def test_gradient_agrees_with_finite_differences(norm, cap):
 
 def test_model_agrees_in_value(norm, cap):
     """At M the hinge is the shortfall of J from its ceiling."""
-    J = MeanRadiusObjective(random_triplets(), as_norm(norm), cap)
+    J = MeanRadiusObjective(triplets(), as_norm(norm), cap)
     M = random_metric(np.random.default_rng(3))
     assert J.model(M).value(M) == pytest.approx(J.ceiling - J.value(M), rel=1e-10)
 
 
 @pytest.mark.parametrize("solver", SDP_SOLVERS)
 def test_sequence_ascends_and_every_step_is_bounded(solver, norm, cap):
-    program = MeanRadius(random_triplets(), norm, cap=cap)
+    program = MeanRadius(triplets(), norm, cap=cap)
     J, found = program.objective, program.solve(solver, max_steps=6)
     values = [step.value for step in found.history]
     assert values[0] == J.value(np.eye(3))
@@ -102,7 +84,7 @@ def test_sequence_ascends_and_every_step_is_bounded(solver, norm, cap):
 
 
 def test_no_metric_gains_more_in_the_model_than_is_proved(norm):
-    program = MeanRadius(random_triplets(), norm)
+    program = MeanRadius(triplets(), norm)
     M, rng = np.eye(3), np.random.default_rng(4)
     step = program.solve(max_steps=1).history[0]
     F = program.program(M).objective
@@ -112,7 +94,7 @@ def test_no_metric_gains_more_in_the_model_than_is_proved(norm):
 
 def test_in_the_plane_it_finds_the_best_of_a_grid():
     """All metrics of the plane up to scale, by angle and ratio: from three starts, one sequence reaches their best."""
-    T = random_triplets(5, d=2)
+    T = triplets(5, d=2)
     program = MeanRadius(T, 2)
     best = 0.0
     for angle, ratio in itertools.product(np.linspace(0, np.pi, 91), np.geomspace(1e-4, 1, 60)):
@@ -133,7 +115,7 @@ def test_stationary_where_nothing_can_be_gained():
 
 
 def test_one_feature_leaves_nothing_to_learn(norm):
-    T = random_triplets(d=1)
+    T = triplets(d=1)
     found = MeanRadius(T, norm).solve()
     assert found.value == pytest.approx(MeanRadiusObjective(T, as_norm(norm)).value(np.eye(1)), rel=1e-12)
     assert found.stationarity <= 1e-6
@@ -141,7 +123,7 @@ def test_one_feature_leaves_nothing_to_learn(norm):
 
 def test_duplicated_triplets_and_triplets_without_direction(norm):
     """Each counted twice: J doubles.  v = 0: counts nothing."""
-    T = random_triplets()
+    T = triplets()
     V = np.vstack([T.V, T.V, np.zeros((1, 3))])
     S = np.vstack([T.S, T.S, np.ones((1, 3))])
     J = MeanRadiusObjective(Triplets(V, S, np.concatenate([T.weights, T.weights, [1.0]])), as_norm(norm))
@@ -152,7 +134,7 @@ def test_duplicated_triplets_and_triplets_without_direction(norm):
 
 
 def test_what_does_not_fit_is_refused():
-    T = random_triplets()
+    T = triplets()
     with pytest.raises(convexrml.errors.InvalidInputError, match="cap"):
         MeanRadius(T, cap=0.0)
     for arguments, name in (

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_triplets import two_clouds
 
 from convexrml import optimality_checker as checker
 from convexrml.formulations import RobustHinge
@@ -36,15 +37,8 @@ def regulariser(request):
     return request.param
 
 
-def random_triplets(seed=0, m=20, d=3):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(15, d)) + (np.arange(15) % 2)[:, None]
-    rows = [rng.choice(np.arange(first, 15, 2), m) for first in (0, 0, 1)]
-    return Triplets.from_indices(X, *rows, rng.uniform(0.5, 2, m) / m)
-
-
-def solved(norm, regulariser, **shape):
-    program = RobustHinge(random_triplets(**shape), tau=0.2, norm=norm, regulariser=regulariser)
+def solved(norm, regulariser):
+    program = RobustHinge(two_clouds(m=20), tau=0.2, norm=norm, regulariser=regulariser)
     return program, program.solve()
 
 
@@ -87,7 +81,7 @@ def test_floating_point_bounds_are_below_exact_ones(norm, regulariser):
     """The rounding that `lower_bound` subtracts is enough: exact arithmetic on the same multipliers proves more."""
     rng = np.random.default_rng(2)
     for seed in range(10):
-        T = random_triplets(seed)
+        T = two_clouds(seed, m=20)
         F = RobustHingeObjective(T, as_norm(norm), 0.2, 1.0, regulariser)
         a = np.ldexp(rng.integers(0, 2**20, 20), -26).astype(float)
         a, q = F.admissible(a, rng.normal(size=(20, 3)) * a[:, None])
@@ -96,7 +90,7 @@ def test_floating_point_bounds_are_below_exact_ones(norm, regulariser):
 
 
 def test_one_radius_and_margin_for_each_triplet():
-    T = random_triplets()
+    T = two_clouds(m=20)
     program = RobustHinge(T, tau=np.linspace(0, 0.4, 20), margin=np.linspace(0.5, 1.5, 20))
     found = program.solve()
     made = certify_optimum(program.objective, found.duals["hinge"], found.duals["length"])

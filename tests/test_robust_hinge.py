@@ -5,6 +5,7 @@ import math
 import cvxpy as cp
 import numpy as np
 import pytest
+from random_triplets import SDP_SOLVERS, random_metric, twice, two_clouds
 
 import convexrml
 from convexrml import profiles
@@ -21,11 +22,6 @@ REGULARISERS = {
     "prior": FrobeniusPrior(0.3),
     "indefinite prior": FrobeniusPrior(0.1, np.diag([2.0, 1.0, -1.0])),
 }
-SDP_SOLVERS = [
-    name
-    for name, profile in profiles.load_profiles().items()
-    if profile.installed and "SDP" in profile.problem_classes and not profile.needs_licence
-]
 
 
 @pytest.fixture(params=REGULARISERS.values(), ids=REGULARISERS)
@@ -33,24 +29,8 @@ def regulariser(request):
     return request.param
 
 
-def random_triplets(seed=0, m=30, d=3, scale=1.0):
-    """Triplets of two overlapping clouds, with uneven weights."""
-    rng = np.random.default_rng(seed)
-    y = np.arange(24) % 2
-    X = scale * (rng.normal(size=(24, d)) + y[:, None])
-    anchors = rng.integers(24, size=m)
-    positives = [rng.choice(np.flatnonzero((y == y[i]) & (np.arange(24) != i))) for i in anchors]
-    negatives = [rng.choice(np.flatnonzero(y != y[i])) for i in anchors]
-    return Triplets.from_indices(X, anchors, positives, negatives, rng.uniform(0.5, 2.0, m) / m)
-
-
-def random_metric(rng, d=3):
-    L = rng.normal(size=(d, d))
-    return L.T @ L
-
-
 def objective(norm, regulariser=None, tau=0.3, seed=0, **shape):
-    T = random_triplets(seed, **shape)
+    T = two_clouds(seed, **shape)
     return RobustHingeObjective(T, as_norm(norm), tau, 1.0, regulariser or FixedTrace(T.n_features))
 
 
@@ -134,7 +114,7 @@ def test_eigenvalue_bounds_are_above_and_tight():
 @pytest.mark.parametrize("solver", SDP_SOLVERS)
 def test_value_and_bound_meet(solver, norm, regulariser):
     """The sandwich closes to what the profile promises; 1e-6 where it promises less than that."""
-    found = RobustHinge(random_triplets(), tau=0.3, norm=norm, regulariser=regulariser).solve(solver)
+    found = RobustHinge(two_clouds(), tau=0.3, norm=norm, regulariser=regulariser).solve(solver)
     promised = profiles.get_profile(solver).at("accurate").tolerance
     assert 0 <= found.lower_bound <= found.value
     assert found.residuals.gap <= min(promised, 1e-6)
@@ -145,8 +125,18 @@ def test_value_and_bound_meet(solver, norm, regulariser):
         assert np.trace(M) == pytest.approx(3.0, rel=1e-14)
 
 
+@pytest.mark.parametrize(("solver", "limit"), [("clarabel", {"max_iter": 4}), ("scs", {"max_iters": 30})])
+def test_a_solver_that_stops_early_still_encloses_the_optimum(solver, limit, norm, regulariser):
+    program = RobustHinge(two_clouds(), tau=0.3, norm=norm, regulariser=regulariser)
+    known = program.solve()
+    early = program.solve(solver, **limit)
+    assert early.lower_bound <= known.value * (1 + 1e-12)
+    assert early.value >= known.lower_bound * (1 - 1e-12)
+    assert early.residuals.gap > known.residuals.gap
+
+
 def test_optimum_is_below_every_metric_that_was_tried(norm, regulariser):
-    program = RobustHinge(random_triplets(), tau=0.3, norm=norm, regulariser=regulariser)
+    program = RobustHinge(two_clouds(), tau=0.3, norm=norm, regulariser=regulariser)
     best, rng = program.solve().lower_bound, np.random.default_rng(6)
     tried = [regulariser.feasible(random_metric(rng) * s) for s in np.geomspace(1e-3, 3, 200)]
     assert best <= min(map(program.objective.value, tried))
@@ -154,27 +144,27 @@ def test_optimum_is_below_every_metric_that_was_tried(norm, regulariser):
 
 def test_scale_of_the_data_is_nothing_to_the_program(norm):
     """Data in other units, with τ, g and λ accordingly: the same gaps, and the same optimum in those units."""
-    known = RobustHinge(random_triplets(), tau=0.3, norm=norm, regulariser=TracePenalty(0.2)).solve().value
+    known = RobustHinge(two_clouds(), tau=0.3, norm=norm, regulariser=TracePenalty(0.2)).solve().value
     for scale in (1e-4, 1e4):
-        T = random_triplets(scale=scale)
+        T = two_clouds(scale=scale)
         found = RobustHinge(T, tau=0.3 * scale, norm=norm, regulariser=TracePenalty(0.2 * scale**2)).solve()
         assert found.residuals.gap <= 5e-9
         assert found.value == pytest.approx(known, rel=2e-8)
 
 
 def test_another_tau_is_solved_without_compiling_again(norm):
-    program = RobustHinge(random_triplets(), tau=0.1, norm=norm)
+    program = RobustHinge(two_clouds(), tau=0.1, norm=norm)
     program.solve()
     for tau in (0.0, 0.4):
         program.tau.value = tau
-        again, fresh = program.solve(), RobustHinge(random_triplets(), tau=tau, norm=norm).solve()
+        again, fresh = program.solve(), RobustHinge(two_clouds(), tau=tau, norm=norm).solve()
         assert again.value == pytest.approx(fresh.value, rel=1e-8)
         assert again.residuals.gap <= 5e-9
         assert again.report.compile_seconds < fresh.report.compile_seconds
 
 
 def test_one_tau_and_margin_for_each_triplet():
-    T = random_triplets()
+    T = two_clouds()
     tau, margin = np.linspace(0, 0.5, 30), np.linspace(0.5, 1.5, 30)
     found = RobustHinge(T, tau=tau, margin=margin).solve()
     assert found.residuals.gap <= 5e-9
@@ -184,17 +174,16 @@ def test_one_tau_and_margin_for_each_triplet():
 
 
 def test_duplicated_triplets_count_twice(norm):
-    T = random_triplets()
-    twice = Triplets(np.vstack([T.V, T.V]), np.vstack([T.S, T.S]), np.concatenate([T.weights, T.weights]))
+    T = two_clouds()
     once = RobustHinge(T, tau=0.3, norm=norm).solve().value
-    found = RobustHinge(twice, tau=0.3, norm=norm).solve()
+    found = RobustHinge(twice(T), tau=0.3, norm=norm).solve()
     assert found.value == pytest.approx(2 * once, rel=2e-8)
     assert found.residuals.gap <= 1e-7  # the multipliers of equal rows are not unique
 
 
 def test_one_feature_has_its_closed_form(norm):
     """d = 1: F is piecewise linear in the number M."""
-    T = random_triplets(d=1)
+    T = two_clouds(d=1)
     F = RobustHinge(T, tau=0.2, norm=norm, regulariser=TracePenalty(0.05))
     slopes = 2 * 0.2 * np.abs(T.V[:, 0]) - T.V[:, 0] * T.S[:, 0]
     kinks = [0.0, *(-1 / slopes[slopes < 0])]
@@ -204,7 +193,7 @@ def test_one_feature_has_its_closed_form(norm):
 
 def test_collapse_is_proved_and_visible(norm):
     """λ or τ too large: M = 0 is optimal, and the lower bound says so."""
-    T = random_triplets()
+    T = two_clouds()
     for tau, lam in ((0.1, 1e3), (50.0, 0.1)):
         program = RobustHinge(T, tau=tau, norm=norm, regulariser=TracePenalty(lam))
         found = program.solve()
@@ -215,7 +204,7 @@ def test_collapse_is_proved_and_visible(norm):
 
 
 def test_a_triplet_within_the_margin_has_its_radius():
-    program = RobustHinge(random_triplets(), tau=0.3)
+    program = RobustHinge(two_clouds(), tau=0.3)
     M = program.solve().variables["matrix"]
     safe = program.objective.hinges(M) <= 1.0
     assert safe.any()
@@ -223,7 +212,7 @@ def test_a_triplet_within_the_margin_has_its_radius():
 
 
 def test_matrix_takes_constraints_of_ones_own():
-    program = RobustHinge(random_triplets(), tau=0.1)
+    program = RobustHinge(two_clouds(), tau=0.1)
     M = program.matrix
     problem = cp.Problem(program.problem.objective, [*program.problem.constraints, M == cp.diag(cp.diag(M))])
     problem.solve(solver="CLARABEL")
@@ -234,7 +223,7 @@ def test_matrix_takes_constraints_of_ones_own():
 def test_mosek_gets_as_far_as_its_licence():
     if not profiles.get_profile("mosek").installed:
         pytest.skip("MOSEK is not installed")
-    program = RobustHinge(random_triplets(), tau=0.1)
+    program = RobustHinge(two_clouds(), tau=0.1)
     try:
         assert program.solve("mosek").residuals.gap <= 1e-6
     except convexrml.errors.SolverLicenceError:
@@ -254,7 +243,7 @@ def test_mosek_gets_as_far_as_its_licence():
 )
 def test_what_does_not_fit_is_refused(arguments, name):
     with pytest.raises(convexrml.errors.InvalidInputError, match=name):
-        RobustHinge(random_triplets(), **arguments)
+        RobustHinge(two_clouds(), **arguments)
 
 
 def test_regularisers_need_positive_numbers():

@@ -112,7 +112,7 @@ def test_without_network_the_message_says_what_to_do(no_network, tmp_path, monke
         folder = tmp_path / "told"
         monkeypatch.setenv("CONVEXRML_DATA", str(folder))
     told = tmp_path / "argument" if how == "argument" else None
-    with pytest.raises(DownloadError, match="without network, put tiny.bz2 into a folder.*--data-dir") as caught:
+    with pytest.raises(DownloadError, match="put tiny.bz2 and tiny.t into a folder.*--data-dir") as caught:
         load_dataset("tiny", data_dir=told)
     assert isinstance(caught.value, OSError) and str(told or folder) in str(caught.value)
     assert data_folder(told) == (told or folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from convexrml.cli.frame import INTERRUPTED, reporting_errors
-from convexrml.cli.options import FILE, together, work_options
+from convexrml.cli.options import DATA_DIR, FILE, together, work_options
 
 STUDY_EXAMPLES = """\b
 Examples:
@@ -31,12 +31,14 @@ def study() -> None:
 @study.command(epilog=STUDY_EXAMPLES)
 @_study_options
 @click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors.")
+@DATA_DIR
 @work_options
 @reporting_errors
 @click.pass_context
 def run(
-    ctx: click.Context, /, plan: Path, results: Path | None, jobs: int | None, progress: bool | None, quiet: bool
-) -> None:
+    ctx: click.Context, /, plan: Path, results: Path | None, jobs: int | None, data_dir: Path | None,
+    progress: bool | None, quiet: bool,
+) -> None:  # fmt: skip
     """Do what is not done yet. Kill it whenever you like; run it again, or twice at once, to go on.
 
     Exit code 2 if something went wrong, 130 if interrupted.
@@ -47,7 +49,8 @@ def run(
     where = _results(plan, results)
     try:
         with progress_bars(progress, quiet) as watch:
-            standing = run_study(plan, where, n_jobs=jobs, command=ctx.meta["convexrml.command"], progress=watch)
+            command = ctx.meta["convexrml.command"]
+            standing = run_study(plan, where, n_jobs=jobs, data_dir=data_dir, command=command, progress=watch)
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What is finished is in {where}; run the same command again to go on.", err=True)
         sys.exit(INTERRUPTED)

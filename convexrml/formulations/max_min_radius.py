@@ -19,6 +19,8 @@ from convexrml.norms import Norm, as_norm
 from convexrml.solve import SolverReport
 from convexrml.triplets import Triplets
 
+_STALLED = 0.9  # a proof of either answer leaves about half of the interval
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RadiusStep:
@@ -164,8 +166,8 @@ class MaxMinRadius:
             The name of a profile that takes SDPs: see ``convexrml solvers``.
         accuracy : {"accurate", "fast"} or another accuracy of the profile
         tolerance : float, default 1e-6
-            Stop at ``upper − lower ≤ tolerance · upper``.  Also when a solve moves neither bound: the solver cannot
-            prove more, and the interval says how much that is.
+            Stop at ``upper − lower ≤ tolerance · upper``.  Also when a solve hardly shortens the interval: the solver
+            cannot prove more, and the interval says how much that is.
         **options
             Native options of the solver, laid over the profile's.
 
@@ -184,14 +186,14 @@ class MaxMinRadius:
         steps: list[RadiusStep] = []
         t = lower if lower == 0 else (lower + upper) / 2  # at 0: whether any metric is right about all triplets
         while upper - lower > tolerance * upper:
-            before = lower, upper
+            before = upper - lower
             candidate, multipliers, report = self.ask(t, solver, accuracy, **options)
             steps.append(RadiusStep(t, self.objective.value(candidate), self.upper_bound(multipliers), report))
             if steps[-1].lower > lower:
                 lower, M = steps[-1].lower, candidate
             if steps[-1].upper < upper:
                 upper, duals = steps[-1].upper, multipliers
-            if (lower, upper) == before and t > 0:
+            if t > 0 and upper - lower > _STALLED * before:
                 break
             t = (lower + upper) / 2
         return RadiusInterval(lower, upper, {"matrix": M}, duals, tuple(steps))

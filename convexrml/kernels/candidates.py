@@ -62,13 +62,32 @@ def _any_near(squares, products, limit):
 
 
 @njit(cache=True, nogil=True)
-def improve(points, first, products, squares, scale, margin, class_start, labels, same, lists, sizes, distances):
+def _farther(b, c, limit):
+    """Whether ``‖b − c‖² > limit``, in single precision and no farther along than it takes to tell."""
+    d = b.shape[0]
+    total, f = np.float32(0.0), 0
+    while f + 32 <= d and total <= limit:
+        s0 = s1 = s2 = s3 = np.float32(0.0)
+        for g in range(f, f + 32, 4):
+            s0 += (b[g] - c[g]) * (b[g] - c[g])
+            s1 += (b[g + 1] - c[g + 1]) * (b[g + 1] - c[g + 1])
+            s2 += (b[g + 2] - c[g + 2]) * (b[g + 2] - c[g + 2])
+            s3 += (b[g + 3] - c[g + 3]) * (b[g + 3] - c[g + 3])
+        total += (s0 + s1) + (s2 + s3)
+        f += 32
+    return total > limit
+
+
+@njit(cache=True, nogil=True)
+def improve(
+    points, images, first, products, squares, scale, margin, class_start, labels, same, lists, sizes, distances
+):
     """Make the lists of the rows ``first : first + n`` those of the nearest, of the same label or of the others.
 
     `products` is ``(n, N)``: inner products of images of the points under a map that lengthens no distance, with
     ``squares`` their squared norms, all squares taken `scale` times.  A pair whose images are farther apart than the
-    list's last member, by more than `margin` for the rounding in them, is passed over unread.  Products that need no
-    look are overwritten.
+    list's last member, by more than `margin` for the rounding in them, is passed over unread; so is one whose `images`
+    are, the points themselves in single precision, ``√scale`` times.  Products that need no look are overwritten.
     """
     N = products.shape[1]
     for row in range(products.shape[0]):
@@ -90,6 +109,10 @@ def improve(points, first, products, squares, scale, margin, class_start, labels
                     continue
                 for j in range(chunk, end):
                     if squares[j] - np.float32(2.0) * its[j] <= limit and its[j] > -np.inf:
+                        if sizes[a] == members.shape[0] and _farther(
+                            images[a], images[j], np.float32(scale * apart[sizes[a] - 1] + margin)
+                        ):
+                            continue
                         sizes[a] = _insert(apart, members, sizes[a], squared_distance(points[a], points[j]), j)
 
 

@@ -17,10 +17,11 @@ from threadpoolctl import threadpool_limits
 from convexrml.kernels.candidates import triplet_differences
 from convexrml.learning.adam import Adam
 from convexrml.learning.base import MetricLearner
-from convexrml.learning.nearby import NearestLists
+from convexrml.learning.nearby import KEPT, NearestLists
 from convexrml.learning.training import Grouped, grouped_training_set, require_finite
 from convexrml.validation import positive_number, whole_number
 
+_EPOCHS_PER_ROTATION = 10
 LEAST_SQUARE = 1e-6  # ‖M v‖² is never taken to be less: the published learner's guard against 0/0
 
 
@@ -99,15 +100,19 @@ class ARML(MetricLearner):
         objectives: list[float] = []
         L = np.eye(data.X.shape[1])
         with threadpool_limits(limits=1, user_api="blas"):
-            triplets = TripletDraws(data, k)
-            for _ in range(n_epochs):
+            triplets, scatter = TripletDraws(data, k), data.X.T @ data.X
+            for epoch in range(n_epochs):
                 if time.monotonic() >= until:
                     warnings.warn(
                         f"stopped by max_time after {len(objectives)} of {n_epochs} epochs", ConvergenceWarning, 2
                     )
                     break
-                images = data.X @ L.T
-                value, gradient = mean_triplet_bound(data.X, images, L, *triplets.draw(images, draw))
+                if epoch % _EPOCHS_PER_ROTATION == 0:
+                    Q = _principal_axes(L @ scatter @ L.T)
+                QL = Q.T @ L  # the same M; most of a distance is in the first images
+                images = data.X @ QL.T
+                value, gradient = mean_triplet_bound(data.X, images, QL, *triplets.draw(images, draw))
+                gradient = Q @ gradient
                 require_finite(self, value, gradient, len(objectives))
                 objectives.append(value)
                 L += adam.step(gradient)
@@ -118,6 +123,13 @@ class ARML(MetricLearner):
         self.objectives_ = np.array(objectives)
         self.objective_ = objectives[-1] if objectives else math.nan
         return self
+
+
+def _principal_axes(scatter: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal columns along which points with this scatter matrix vary most first; I where that saves nothing."""
+    if len(scatter) <= KEPT or not np.isfinite(scatter).all():
+        return np.eye(len(scatter))
+    return np.linalg.eigh(scatter)[1][:, ::-1]
 
 
 class TripletDraws:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 import warnings
@@ -46,7 +45,7 @@ class ExactRadiusLearner(MetricLearner):
     ----------
     n_steps : int or sequence of int, default (40, 80, 160, 320)
         Numbers of steps to choose from.
-    dropout : float or sequence of float, default (0.5, 0.9)
+    dropout : float or sequence of float, default (0.5, 0.9, 0.95)
         Shares of the sites left out of a step, in [0, 1), to choose from.
     radius : {"exact", "nearest_triplet"}, default "exact"
         What is ascended.  ``"nearest_triplet"`` is the control for an ablation: the signed triplet bound of nearest
@@ -92,7 +91,7 @@ class ExactRadiusLearner(MetricLearner):
     def __init__(
         self,
         n_steps: int | Sequence[int] = (40, 80, 160, 320),
-        dropout: float | Sequence[float] = (0.5, 0.9),
+        dropout: float | Sequence[float] = (0.5, 0.9, 0.95),
         radius: str = "exact",
         target: float = 1.0,
         learning_rate: float = 1e-2,
@@ -229,10 +228,4 @@ def _held_out(data: Grouped, fraction: float, random: np.random.RandomState) -> 
 def _without(data: Grouped, held: NDArray[np.int64]) -> Grouped:
     """The other rows."""
     kept = np.setdiff1d(np.arange(len(data.X)), held)
-    return dataclasses.replace(
-        data,
-        X=data.X[kept],
-        y=data.y[kept],
-        class_start=np.searchsorted(kept, data.class_start),
-        order=data.order[kept],
-    )
+    return Grouped(data.X[kept], data.y[kept], np.searchsorted(kept, data.class_start))

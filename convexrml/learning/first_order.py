@@ -154,7 +154,7 @@ class _Ascent:
         v, s = np.linalg.norm(T.V, axis=1), np.linalg.norm(T.S, axis=1)
         rows = v * np.sqrt(s**2 + self.reaches**2)  # how strongly a multiplier pulls at M
         self.scales = T.weights / np.maximum(rows, 1e-6 * rows.max()) if rows.max() > 0 else T.weights.copy()
-        identity = multiple(objective, np.eye(d))
+        identity = _at_margin(objective, np.eye(d))
         self.M = objective.regulariser.feasible(identity if start is None else start)
         self.a, self.Q = np.zeros(len(T)), np.zeros_like(T.V)
         self.C = np.zeros((d, d))
@@ -262,7 +262,7 @@ class _Ascent:
         started = time.perf_counter()
         history: list[Progress] = []
         while True:
-            gap = relative_gap(self.value, self.bound)
+            gap = _relative_gap(self.value, self.bound)
             now = Progress(self.n_iter, time.perf_counter() - started, self.value, self.bound, gap)
             history.append(now)
             if callback is not None:
@@ -291,13 +291,12 @@ class _Ascent:
             )
 
 
-def relative_gap(value: float, bound: float) -> float:
+def _relative_gap(value: float, bound: float) -> float:
     """``(value − bound) / value``: how far a nonnegative objective may be above its optimum; 0 where both meet."""
     return (value - bound) / value if value > bound else 0.0
 
 
-def multiple(objective: RobustHingeObjective, M: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``t M`` with the t ≥ 0 that is best for the mean slope of the hinge: a scale to start from."""
-    need = np.median(np.maximum(objective.triplets.margins(M), 0))
-    t = float(np.mean(objective.margin)) / float(need) if need > 0 and np.any(np.asarray(objective.margin) > 0) else 1.0
-    return M * t
+def _at_margin(objective: RobustHingeObjective, M: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``t M`` whose median positive-part margin is the mean g: a scale to start from; ``t = 1`` where there is none."""
+    margin, median = float(np.mean(objective.margin)), float(np.median(np.maximum(objective.triplets.margins(M), 0)))
+    return M * (margin / median) if margin > 0 and median > 0 else M

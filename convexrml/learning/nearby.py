@@ -9,8 +9,7 @@ from convexrml.errors import LearningError
 from convexrml.kernels import candidates as kernel
 
 _ROWS_AT_ONCE = 256
-_KEPT = 96  # principal axes read one by one; the others are folded into one
-_UPDATES_PER_FOLD = 10  # the axes of some updates ago still lengthen no distance
+KEPT = 64  # columns read one by one; the others are folded into one
 
 
 class NearestLists:
@@ -19,7 +18,7 @@ class NearestLists:
     The lists are exact at every call of `update`, ties in favour of the smaller row: members are ordered by distances
     in float64.  What makes it cheap: one product in single precision serves as a filter, with a margin above its
     rounding; last time's members give a short list's distance to beat at once; and of more than 64 dimensions only
-    the principal 64 are multiplied, the length of the rest standing for it (a map that lengthens no distance).
+    the first 64 are multiplied, the length of the rest standing for it (a map that lengthens no distance).
 
     Parameters
     ----------
@@ -42,11 +41,11 @@ class NearestLists:
         self.same, self.other = (np.empty((N, k), dtype=np.int64) for _ in range(2))
         self.same_size, self.other_size = (np.zeros(N, dtype=np.int64) for _ in range(2))
         self._distances = np.empty((2, N, k))
-        self._updates = 0
-        self._axes: NDArray[np.float64] | None = None
 
     def update(self, A: NDArray[np.float64]) -> None:
         """Make the lists those of the points in the rows of A, ``(N, r)``, under the Euclidean metric.
+
+        Cheapest when the first columns of A hold most of the distances.
 
         Raises
         ------
@@ -62,28 +61,27 @@ class NearestLists:
         lists = ((True, self.same, self.same_size), (False, self.other, self.other_size))
         for (_, members, sizes), distances in zip(lists, self._distances, strict=True):
             kernel.restart(A, members, sizes, distances)
-        if A.shape[1] > _KEPT and self._updates % _UPDATES_PER_FOLD == 0:
-            self._axes = np.linalg.eigh(A.T @ A)[1][:, -_KEPT:]
-        self._updates += 1
         scale = 1 / longest if longest > 0 else 1.0
-        B = ((A if self._axes is None else _folded(A, self._axes)) * np.sqrt(scale)).astype(np.float32)
+        images = (A * np.sqrt(scale)).astype(np.float32)
+        B = _folded(A, images, np.sqrt(scale))
         squares = np.einsum("ij,ij->i", B, B)
-        # u = 2⁻²⁴, r columns, all ‖b‖ ≤ 1.  Inner product: 2 r u; rounding of the coordinates, 4 u of each point at
-        # most where squares cancel in the last one: 32 u; the squares, the limit and their sums: 16 u.
-        margin = 8 * (B.shape[1] + 8) * 2.0**-24
+        # u = 2⁻²⁴, r columns, all ‖b‖ ≤ 1.  Inner product 2 r u, sum of squares 4 (r + 2) u; rounding of coordinates,
+        # 4 u of each point at most, twice ‖b_i − b_j‖: 32 u; the squares, the limit and their sums: 16 u.
+        margin = 8 * (A.shape[1] + 8) * 2.0**-24
         products = np.empty((_ROWS_AT_ONCE, len(B)), dtype=np.float32)
         for first in range(0, len(B), _ROWS_AT_ONCE):
             rows = B[first : first + _ROWS_AT_ONCE]
             np.dot(rows, B.T, out=products[: len(rows)])
             for (same, members, sizes), distances in zip(lists, self._distances, strict=True):
                 kernel.improve(
-                    A, first, products[: len(rows)], squares, scale, margin, self._start, self._labels,
+                    A, images, first, products[: len(rows)], squares, scale, margin, self._start, self._labels,
                     same, members, sizes, distances,
                 )  # fmt: skip
 
 
-def _folded(A: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates along orthonormal axes, and the length of what is left: a map that lengthens no distance."""
-    kept = A @ axes
-    rest = np.einsum("ij,ij->i", A, A) - np.einsum("ij,ij->i", kept, kept)
-    return np.column_stack([kept, np.sqrt(np.maximum(rest, 0.0))])
+def _folded(A: NDArray[np.float64], images: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """The first columns, and the length of what is left, in single precision: a map that lengthens no distance."""
+    if A.shape[1] <= KEPT:
+        return images
+    rest = A[:, KEPT:]
+    return np.column_stack([images[:, :KEPT], (scale * np.sqrt(np.einsum("ij,ij->i", rest, rest))).astype(np.float32)])

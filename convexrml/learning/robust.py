@@ -19,15 +19,15 @@ from sklearn.utils.validation import validate_data
 from convexrml.errors import CollapsedMetricError, InvalidInputError
 from convexrml.hinge import RobustHingeObjective
 from convexrml.learning.base import MetricLearner, components_of
-from convexrml.learning.first_order import Progress, minimise, relative_gap
+from convexrml.learning.first_order import Progress
 from convexrml.learning.mining import MinedTriplets, mine_triplets
+from convexrml.learning.optimum import FIRST_ORDER, optimum
 from convexrml.learning.progress import Watch, shown_progress
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
 from convexrml.validation import whole_number
 
 REGULARISERS = ("frobenius", "trace_penalty", "fixed_trace")
-FIRST_ORDER = "first_order"
 _LEAST_SHARE = 2.0**-10
 
 
@@ -113,7 +113,9 @@ class RobustMetricLearner(MetricLearner):
     InvalidInputError
         By `fit`: if a parameter makes no sense, there is one class, or no class has two points.
     CollapsedMetricError
-        If ``M = 0`` stays optimal however the parameters are shrunk.
+        If ``M = 0`` stays optimal, within `tol`, however the parameters are shrunk.
+    SolverError
+        If a named solver is unknown, missing, takes no SDPs or fails.
 
     Warns
     -----
@@ -242,20 +244,31 @@ class RobustMetricLearner(MetricLearner):
             F = RobustHingeObjective(
                 mined.triplets, norm, self.share_ * self.tau_, self.margin * unit, self._regulariser(unit, len(start))
             )
-            M = self._minimum(F, start, ends, watch)
+            found = optimum(
+                F,
+                self.solver,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                max_time=max(ends - time.perf_counter(), 1e-3),
+                start=start,
+                callback=watch,
+            )
+            self.objective_, self.lower_bound_, self.gap_ = found.value, found.lower_bound, found.gap
+            self.n_iter_ += found.n_iter
             zero = F.value(np.zeros_like(start))
             if self.regulariser == "fixed_trace" or zero - self.lower_bound_ > self.tol * zero:
                 self.tau_ *= self.share_
-                return M
+                self.converged_ = bool(self.converged_ and self.gap_ <= self.tol)
+                return found.matrix
             before, self.share_ = self._at_share(), self.share_ / 2
             if self.share_ < _LEAST_SHARE:
                 raise CollapsedMetricError(
-                    f"tau, strength: the optimal metric is M = 0 at every step down to {before}: on the whole the "
+                    f"tau, strength: M = 0 is optimal within tol at every step down to {before}: on the whole the "
                     "nearest points of other classes are not farther than those of the own class; "
                     'regulariser="fixed_trace" has no such optimum'
                 )
             warnings.warn(
-                f"tau, strength: the optimal metric is M = 0 at {before}; going on with {self._at_share()}",
+                f"tau, strength: M = 0 is optimal within tol at {before}; going on with {self._at_share()}",
                 UserWarning,
                 stacklevel=4,
             )
@@ -266,38 +279,6 @@ class RobustMetricLearner(MetricLearner):
     @property
     def _strength(self) -> float:
         return self.strength / self.share_ if self.regulariser == "frobenius" else self.strength * self.share_
-
-    def _minimum(
-        self,
-        F: RobustHingeObjective,
-        start: NDArray[np.float64],
-        ends: float,
-        watch: Callable[[Progress], object],
-    ) -> NDArray[np.float64]:
-        """The optimal M by the solver that was asked for; what is known of it goes into the attributes."""
-        if self.solver == FIRST_ORDER:
-            left = max(ends - time.perf_counter(), 1e-3)
-            found = minimise(
-                F,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                max_time=left if math.isfinite(left) else None,
-                start=start,
-                callback=watch,
-            )
-            M, self.gap_ = found.matrix, found.gap
-            self.objective_, self.lower_bound_ = found.value, found.lower_bound
-            self.n_iter_ += found.n_iter
-        else:
-            from convexrml.formulations import RobustHinge  # cvxpy is loaded only when a program is built
-
-            program = RobustHinge(F.triplets, tau=F.tau, norm=F.norm, margin=F.margin, regulariser=F.regulariser)
-            solution = program.solve(self.solver)
-            M, self.gap_ = solution.variables["matrix"], relative_gap(solution.value, solution.lower_bound)
-            self.objective_, self.lower_bound_ = solution.value, solution.lower_bound
-            self.n_iter_ += solution.report.iterations or 1
-        self.converged_ = bool(self.converged_ and self.gap_ <= self.tol)
-        return M
 
     def _regulariser(self, unit: float, d: int) -> Regulariser:
         if self.regulariser == "fixed_trace":

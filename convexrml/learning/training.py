@@ -26,14 +26,11 @@ class Grouped:
         Encoded labels, ascending.
     class_start : (n_classes + 1,) integer array
         Class c holds the rows ``class_start[c] : class_start[c + 1]``.
-    order : (N,) integer array
-        Row in what was given of each row here.
     """
 
     X: NDArray[np.float64]
     y: NDArray[np.int64]
     class_start: NDArray[np.int64]
-    order: NDArray[np.int64]
 
 
 def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
@@ -67,9 +64,7 @@ def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
             stacklevel=3,
         )
     order = np.argsort(encoded, kind="stable")
-    return Grouped(
-        (points - points.mean(axis=0))[order], encoded[order], np.concatenate([[0], np.cumsum(counts)]), order
-    )
+    return Grouped((points - points.mean(axis=0))[order], encoded[order], np.concatenate([[0], np.cumsum(counts)]))
 
 
 def require_finite(estimator: Any, value: float, gradient: NDArray[np.float64], step: int) -> None:

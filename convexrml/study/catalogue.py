@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -145,17 +146,17 @@ def _files(name: str, folder: Path) -> list[Path]:
     for pair in pairs:
         if all((folder / file).is_file() for file in pair):
             return [folder / file for file in pair]
+    offline = (
+        f"without network, put {published.files[0]} and {published.files[1]} into a folder, and name the folder: "
+        f"data_dir=, --data-dir, or the environment variable {FOLDER_VARIABLE} (looked in {folder})"
+    )
     for file, checksum in zip(published.files, published.checksums, strict=True):
         if not (folder / file).is_file():
-            _download(f"{_LIBSVM}/{published.folder}/{file}", checksum, folder / file)
+            _download(f"{_LIBSVM}/{published.folder}/{file}", checksum, folder / file, offline)
     return [folder / file for file in published.files]
 
 
-def _download(url: str, checksum: str | None, path: Path) -> None:
-    offline = (
-        f"without network, put {path.name} into a folder and name the folder: data_dir=, --data-dir, or the "
-        f"environment variable {FOLDER_VARIABLE} (looked in {path.parent})"
-    )
+def _download(url: str, checksum: str | None, path: Path, offline: str) -> None:
     try:
         import pooch
     except ImportError as error:
@@ -180,7 +181,9 @@ def _openml(name: str, folder: Path) -> Points:
     if title.isdecimal() and version == "active":
         wanted = {"data_id": int(title)}
     try:
-        bunch = fetch_openml(**wanted, data_home=folder, as_frame=False, parser="liac-arff", n_retries=1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A network error occurred")  # said once, below
+            bunch = fetch_openml(**wanted, data_home=folder, as_frame=False, parser="liac-arff", n_retries=1)
     except OSError as error:
         raise DownloadError(
             f"data: {name} cannot be downloaded ({_first_line(error)}); without network, name a folder in which "
@@ -205,4 +208,5 @@ def _openml(name: str, folder: Path) -> Points:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    cause = getattr(error.args[0], "reason", error) if error.args else error  # what requests and urllib wrap
+    return str(cause).strip().split("\n")[0] or type(error).__name__

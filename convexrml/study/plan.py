@@ -26,7 +26,7 @@ class DataPlan:
     Attributes
     ----------
     name : str
-        For headings; without `train`, the name of a data set that convexrml knows.
+        For headings; without `train`, the name of a data set: see `convexrml.study.catalogue.read_named`.
     train, test : str
         Files, relative to the plan's folder; "" where there is none.  Without `test` a part is held out.
     test_size : float
@@ -178,6 +178,9 @@ def _require_consistent(name: str, plan: Plan) -> None:
     for what, names in (("data", [one.name for one in plan.data]), ("metric", [one.name for one in plan.metrics])):
         if len(set(names)) < len(names):
             raise Malformed(f"{name}: {what}: two have the same name")
+    for data in plan.data:
+        if data.test and not data.train:
+            raise Malformed(f"{name}: data {data.name!r}: has a file of test points, but none of training points")
     for metric in plan.metrics:
         if metric.method and metric.file:
             raise Malformed(f"{name}: metric {metric.name!r}: is learned by a method or read from a file, not both")

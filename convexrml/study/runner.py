@@ -58,6 +58,7 @@ def run_study(
     results: Path,
     *,
     n_jobs: int | None = None,
+    data_dir: Path | None = None,
     command: str = "",
     progress: Progress = lambda stage, finished, total: None,
 ) -> Standing:
@@ -74,6 +75,8 @@ def run_study(
         SQLite file; made if it is not there.
     n_jobs : int, optional
         Workers of the exact search, as in `convexrml.exact_radius`; inside ``joblib.parallel_config`` on a cluster.
+    data_dir : Path, optional
+        Folder of the data sets by name: see `catalogue.read_named`.
     command : str
         For the record.
     progress : callable, optional
@@ -90,7 +93,7 @@ def run_study(
         mended = ledger.mend()
         ledger.recover()
         ledger.reopen([FAILED])
-        workshop = Workshop(ledger.result_of, n_jobs)
+        workshop = Workshop(ledger.result_of, n_jobs, data_dir)
         tasks = _extended(ledger, plan)
         while True:
             standing = how_far(tasks, ledger)

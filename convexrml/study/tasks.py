@@ -25,7 +25,8 @@ from convexrml.ledger import Task, text_of
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import as_box
-from convexrml.study.data import DataSet, load_data
+from convexrml.study.catalogue import PUBLISHED
+from convexrml.study.data import DataSet, load_data, load_dataset
 from convexrml.study.files import read_metric
 from convexrml.study.learn import make_learner
 from convexrml.study.plan import DataPlan, MetricPlan, Plan, Question
@@ -48,7 +49,8 @@ class Case:
     @property
     def data_key(self) -> Key:
         """Of the task that reads the data."""
-        split = None if self.data.test else self.seed
+        comes_split = self.data.test or (not self.data.train and self.data.name in PUBLISHED)
+        split = None if comes_split else self.seed
         return {"do": "data", "data": dataclasses.asdict(self.data), "split": split}
 
     @property
@@ -152,10 +154,17 @@ class Workshop:
         Gives the result of the task with a key; None where it is not done.
     n_jobs : int or None
         Workers of the exact search.
+    data_dir : Path or None
+        Folder of the data sets by name.
     """
 
-    def __init__(self, result_of: Callable[[Key], Mapping[str, Any] | None], n_jobs: int | None = None) -> None:
-        self._result_of, self._n_jobs = result_of, n_jobs
+    def __init__(
+        self,
+        result_of: Callable[[Key], Mapping[str, Any] | None],
+        n_jobs: int | None = None,
+        data_dir: Path | None = None,
+    ) -> None:
+        self._result_of, self._n_jobs, self._data_dir = result_of, n_jobs, data_dir
         self._last: tuple[Key, NearestNeighbors] | None = None
 
     def carry_out(self, task: Task) -> dict[str, Any]:
@@ -167,7 +176,7 @@ class Workshop:
             If a file cannot be read, or does not hold any more what it held when the study began.
         """
         key, folder = task.key, Path(task.payload["folder"])
-        data = read_data(DataPlan(**_tuples(key["data"])), key["split"], folder)
+        data = read_data(DataPlan(**_tuples(key["data"])), key["split"], folder, self._data_dir)
         if key["do"] == "data":
             return describe(data)
         if key["do"] == "learn":
@@ -199,10 +208,14 @@ class Workshop:
 
 
 @functools.lru_cache(maxsize=2)
-def read_data(data: DataPlan, split: int | None, folder: Path) -> DataSet:
+def read_data(data: DataPlan, split: int | None, folder: Path, data_dir: Path | None = None) -> DataSet:
     """The data set of a plan, its test points shuffled and cut as the plan has it."""
-    train, test = (folder / name if name else None for name in (data.train, data.test))
-    found = load_data(train, test, test_size=data.test_size, seed=split or 0, scale=data.scale)
+    seed, size, scale = split or 0, data.test_size, data.scale
+    if data.train:
+        test = folder / data.test if data.test else None
+        found = load_data(folder / data.train, test, test_size=size, seed=seed, scale=scale)
+    else:
+        found = load_dataset(data.name, data_dir=data_dir, test_size=size, seed=seed, scale=scale)
     if data.shuffle is not None:
         order = np.random.RandomState(data.shuffle).permutation(len(found.X_test))
         found = dataclasses.replace(found, X_test=found.X_test[order], y_test=found.y_test[order])

@@ -1,0 +1,228 @@
+"""Attacks by other people's tools: foolbox's and ART's decision-based attacks, handed the classifier as a black box."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from convexrml.errors import InvalidInputError, ToolMissingError, UnsupportedError
+from convexrml.neighbors import NearestNeighbors
+from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
+from convexrml.results import AttackRadii
+from convexrml.witness import first_mislabelled, witnessed_norms
+
+TOOLS = ("foolbox", "art")
+_DEFAULT = {"foolbox": "HopSkipJumpAttack", "art": "HopSkipJump"}
+_HOME = {"foolbox": "foolbox.attacks", "art": "art.attacks.evasion"}
+_STARTS = 64  # near training points tried as the start of a query's attack
+_LONGER = 1 + np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -5.0)])  # of the perturbation, against rounding
+
+_Decide = Callable[[Any], NDArray[np.float32]]
+
+
+def tool_attack_radius(
+    model: NearestNeighbors,
+    Z: ArrayLike,
+    y: ArrayLike,
+    *,
+    tool: str = "foolbox",
+    attack: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    norm: float | str | Norm = 2,
+    box: tuple[float, float] | Box | None = None,
+    seed: int = 0,
+) -> AttackRadii:
+    """Attack radius at each query by a decision-based attack of foolbox or ART: they see labels, and nothing else.
+
+    Each attack starts at the nearest training point that the classifier itself labels otherwise.  What the tool returns
+    is believed as far as it is mislabelled by the classifier's own scores and in exact arithmetic, ties counting
+    against the label (where rounding alone spoils that, the perturbation is made longer by a factor of at most 1 +
+    1e-6).
+
+    **Guarantee**: an upper bound on the exact radius of the plurality vote, with its witness: whatever the tool does.
+
+    Parameters
+    ----------
+    model : NearestNeighbors
+        Fitted; any odd number of neighbours.
+    Z : (n, d) array
+        Queries.
+    y : (n,) array
+        Their true labels.
+    tool : {"foolbox", "art"}, default "foolbox"
+    attack : str, optional
+        Name of a class in ``foolbox.attacks`` or ``art.attacks.evasion`` that attacks by decisions alone and takes
+        starting points; default ``HopSkipJumpAttack``, ``HopSkipJump``.
+    options : mapping, optional
+        Arguments of that class, the tool's own defaults for what is left out (but HopSkipJump minimises the ℓ∞ norm
+        where `norm` is inf, the ℓ2 norm otherwise).
+    norm : {1, 2, inf}, default 2
+        In which perturbations are measured, whatever the attack minimises.
+    box : pair (lower, upper) of numbers, optional
+        Perturbed points stay inside; the tools take one interval for all features.  Without it they are given the
+        interval of all training points and queries, as wide again on both sides.
+    seed : int, default 0
+        The tools draw from numpy's global generator: it is seeded for the attack, and put back.
+
+    Returns
+    -------
+    AttackRadii
+        `upper` is inf where nothing mislabelled was found, and 0 for a query that is mislabelled as it stands.
+
+    Raises
+    ------
+    ToolMissingError
+        If the tool is not installed.
+    InvalidInputError
+        If an argument does not fit the training set, the box leaves a query out, or the tool has no such attack or
+        option.
+    UnsupportedError
+        If the sides of the box differ between features.
+    """
+    p = as_norm(norm)
+    points = model.require_queries(Z)
+    labels = model.encode(y, len(points))
+    limits = as_box(box, model.n_features_in_)
+    require_inside(limits, points)
+    if tool not in TOOLS:
+        raise InvalidInputError(f"tool: choose from {', '.join(TOOLS)}; found {tool!r}")
+    lower, width = _interval(model, points, limits)
+    found = np.full(points.shape, np.nan)
+    starts = np.full(points.shape, np.nan)
+    for query, z in enumerate(points):
+        if first_mislabelled(model, z, model.classes_[labels[query]], z[None], limits) is not None:
+            found[query] = z
+        else:
+            starts[query] = _start(model, z, int(labels[query]), limits)
+    at = np.flatnonzero(np.isfinite(starts).all(axis=1))
+    run = {"foolbox": _by_foolbox, "art": _by_art}[tool]
+    make = _maker(tool, attack or _DEFAULT[tool], dict(options or {}), p)
+    if len(at):
+        units = ((part[at] - lower) / width for part in (points, starts))
+        with _seeded(seed):
+            unit = run(make, _decisions(model, lower, width), len(model.classes_), labels[at], *units)
+        found[at] = lower + width * unit
+    perturbation = np.full(points.shape, np.nan)
+    for query in np.flatnonzero(np.isfinite(found).all(axis=1)).tolist():
+        z, name = points[query], model.classes_[labels[query]]
+        delta = first_mislabelled(model, z, name, z + _LONGER[:, None] * (found[query] - z), limits)
+        if delta is not None:
+            perturbation[query] = delta
+    return AttackRadii(np.nan_to_num(witnessed_norms(points, perturbation, p), nan=np.inf), perturbation, p)
+
+
+def _interval(model: NearestNeighbors, Z: NDArray[np.float64], box: Box | None) -> tuple[float, float]:
+    """The lower end and the width of the interval that the tools are given for all features."""
+    if box is None:
+        ends = np.array([model.training_points_.min(), Z.min(), model.training_points_.max(), Z.max()])
+        width = float(np.ptp(ends)) or 1.0
+        return float(ends.min()) - width, 3 * width
+    lower, upper = float(box.lower[0]), float(box.upper[0])
+    if not ((box.lower == lower).all() and (box.upper == upper).all() and np.isfinite([lower, upper]).all()):
+        raise UnsupportedError("box: attack tools take one finite interval for all features; give two numbers")
+    return lower, (upper - lower) or 1.0
+
+
+def _start(model: NearestNeighbors, z: NDArray[np.float64], label: int, box: Box | None) -> NDArray[np.float64]:
+    """The nearest training point, inside the box, that the classifier labels otherwise; NaN if none is near."""
+    others = model.labels_ != label
+    if box is not None:
+        others &= box.contains(model.training_points_)
+    at = np.flatnonzero(others)
+    near = at[np.argsort(model.scores(z[None])[0][at], kind="stable")[:_STARTS]]
+    if len(near) == 0:
+        return np.full(len(z), np.nan)
+    points = model.training_points_[near]
+    wrong = model.predict(points) != model.classes_[label]
+    return points[np.argmax(wrong)] if wrong.any() else np.full(len(z), np.nan)
+
+
+def _decisions(model: NearestNeighbors, lower: float, width: float) -> _Decide:
+    """The classifier as the tools want it, as a function on the unit cube: 1 for the label predicted, 0 for others.
+
+    Foolbox 3.3.4 clips to the unit cube in HopSkipJump, whatever the bounds, and then never ends.
+    """
+
+    def decide(points: Any) -> NDArray[np.float32]:
+        predicted = model.predict(lower + width * np.asarray(points, dtype=np.float64))
+        return (predicted[:, None] == model.classes_).astype(np.float32)
+
+    return decide
+
+
+def _maker(tool: str, name: str, options: dict[str, Any], norm: Norm) -> Callable[..., Any]:
+    """What makes the attack: the tool's class with its options, checked to be there."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ART tells what else it did not find
+            module = importlib.import_module(_HOME[tool])
+    except ImportError as error:
+        raise ToolMissingError(f"tool: {tool} is not installed: pip install 'convexrml[attacks]' ({error})") from error
+    attack = getattr(module, name, None)
+    if attack is None:
+        raise InvalidInputError(f"attack: {_HOME[tool]} has no {name!r}")
+    own: dict[str, Any] = {}
+    if name == "HopSkipJumpAttack":
+        own = {"constraint": "linf" if np.isinf(norm.order) else "l2"}
+    elif name == "HopSkipJump":
+        own = {"norm": np.inf if np.isinf(norm.order) else 2, "verbose": False}
+    elif tool == "art" and "verbose" in getattr(attack, "attack_params", ()):
+        own = {"verbose": False}
+
+    def make(*arguments: Any) -> Any:
+        try:
+            return attack(*arguments, **{**own, **options})
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(f"options: {tool}'s {name} does not take them: {error}") from error
+
+    return make
+
+
+def _by_foolbox(
+    make: Callable[..., Any],
+    decide: _Decide,
+    n_classes: int,
+    labels: NDArray[np.int64],
+    Z: NDArray[np.float64],
+    starts: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    import foolbox
+    from eagerpy.astensor import astensor
+    from foolbox.models.numpy import NumPyModel
+
+    blackbox = NumPyModel(decide, bounds=(0, 1), data_format="channels_first")
+    criterion = foolbox.criteria.Misclassification(astensor(labels))
+    attacked = make().run(blackbox, astensor(Z), criterion, starting_points=astensor(starts))
+    return np.asarray(attacked.raw, dtype=np.float64)
+
+
+def _by_art(
+    make: Callable[..., Any],
+    decide: _Decide,
+    n_classes: int,
+    labels: NDArray[np.int64],
+    Z: NDArray[np.float64],
+    starts: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    from art.estimators.classification import BlackBoxClassifier
+
+    blackbox = BlackBoxClassifier(decide, input_shape=Z.shape[1:], nb_classes=n_classes, clip_values=(0, 1))
+    attacked = make(blackbox).generate(Z, y=np.eye(n_classes)[labels], x_adv_init=starts)
+    return np.asarray(attacked, dtype=np.float64)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Numpy's global generator, which is all that the tools draw from, seeded and put back."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
