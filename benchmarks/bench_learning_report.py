@@ -78,7 +78,7 @@ def markdown(blocks: Sequence[Block], records: Sequence[Record], figure: str) ->
 
 
 def _introduction(records: Sequence[Record]) -> list[str]:
-    plan = records[0]["plan"] if records else {}
+    plan = next((one["plan"] for one in records if one["method"] == BASE), {})
     return [
         "Written by `python benchmarks/learned_metrics.py --data-dir DIR --out RESULTS --page PAGE`; with `--report` "
         "from stored results. What comes out is reported, also where the Euclidean metric wins.",
@@ -92,7 +92,8 @@ def _introduction(records: Sequence[Record]) -> list[str]:
         "Candidates that are 0.1 worse than the best on the first 100 points are dropped. The learner is then fitted "
         "to the full training set.",
         "- **Seeds** vary the held-out part and the learner's own randomness. Cells: mean ± standard deviation "
-        "(of the population) over the seeds; the least mean of each column is bold.",
+        "(of the population) over the seeds; the least mean of each column is bold. Rows with fewer seeds "
+        "or test points say so.",
         "- **Time**: seconds of processor time of one fit with the chosen settings, one thread. A fit is ended after "
         f"{plan.get('cap')} s; it is then listed below and not chosen.",
         *(f"- **Machine**: {line}" for line in _machines(records)),
@@ -120,7 +121,7 @@ def _table(block: Block, *kinds: str) -> list[str]:
         for column in range(1 + len(block.thresholds)):
             here = both[:1] if column == 0 else both
             cells.append(" / ".join(_cell(one[:, column], least[at][column]) for at, one in enumerate(here)))
-        lines.append(_line([row.method.name, *cells, _seconds(row)]))
+        lines.append(_line([block.label(row), *cells, _seconds(row)]))
     return lines
 
 
@@ -158,6 +159,7 @@ def _difference(block: Block, name: str) -> str:
             (one["seed"] for one in row.records if not one["problem"]), row.nearest[:, 1:].mean(axis=1), strict=True
         ))
         for row in block.rows
+        if row.points == block.rows[0].points
     }  # fmt: skip
     ours, theirs = means.get(name, {}), means.get("ARML", {})
     if len(ours) == 1:  # nothing random in it

@@ -38,6 +38,11 @@ class Row:
     empirical: Array
 
     @property
+    def points(self) -> int:
+        """Test points."""
+        return self.records[0]["plan"]["points"]
+
+    @property
     def seconds(self) -> list[float]:
         """Of the last fit, for each seed."""
         return [record["fit_seconds"] for record in self.records]
@@ -67,6 +72,16 @@ class Block:
     @property
     def thresholds(self) -> Array:
         return np.array(RATIOS) * self.median
+
+    def label(self, row: Row) -> str:
+        """The method's name, and what its figures have less of than others."""
+        seeds = max(len(one.records) for one in self.rows)
+        less = []
+        if row.method.seeded and len(row.records) < seeds:
+            less.append(f"{len(row.records)} of {seeds} seeds")
+        if row.points < self.rows[0].points:
+            less.append(f"first {row.points} points")
+        return f"{row.method.name} ({', '.join(less)})" if less else row.method.name
 
 
 def blocks_of(records: Sequence[Record]) -> list[Block]:

@@ -101,14 +101,17 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--again", is_flag=True, help="Repeat what was asked for, stored or not.")
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Page; JSON and figure beside it.")
 @click.option("--points", type=click.IntRange(1), default=Plan.points, help="Test points.")
+@click.option(
+    "--validation-points", type=click.IntRange(10), default=Plan.validation_points, help="Held out, at most 30 %."
+)
 @click.option("--cap", type=click.IntRange(1), default=Plan.cap, help="Seconds of processor time for one fit.")
 def main(
     data_dir: Path | None, sets: str, methods: list[Method], seeds: str, jobs: int, out: Path, report: bool,
-    again: bool, page: Path | None, points: int, cap: int,
+    again: bool, page: Path | None, points: int, validation_points: int, cap: int,
 ) -> None:  # fmt: skip
     """Compare learners of metrics by certified and empirical robust errors."""
     console = Console()
-    plan = Plan(points=points, cap=cap)
+    plan = Plan(points=points, validation_points=validation_points, cap=cap)
     names, numbers = sets.split(","), [int(seed) for seed in seeds.split(",")]
     if not report:
         run(out, names, methods, numbers, data_folder(data_dir), plan, jobs, again, console)

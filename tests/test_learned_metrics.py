@@ -179,6 +179,7 @@ class TestReport:
         euclidean, nca = block.rows
         assert euclidean.nearest.tolist() == [[0.1, 0.25, 0.75, 0.75]]
         assert nca.nearest.tolist() == [[0.1, 0.25, 0.25, 0.25], [0.1, 0.5, 0.5, 0.5]]
+        assert block.label(euclidean) == "Euclidean"
         text = bench_learning_report.markdown([block], records, "figure.png")
         assert "| NCA | **.100** ± .000 | .375 ± .125 | **.375** ± .125 | **.375** ± .125 | 2 |" in text
         assert "| Euclidean | **.100** | **.250** | .750 | .750 | – |" in text
@@ -193,6 +194,20 @@ class TestReport:
         text = bench_learning_report.markdown(bench_learning_rows.blocks_of(records), records, "figure.png")
         assert "| NCA | +0.125 ± 0.125 |" in text
         assert "| Euclidean | +0.167 ± 0.000 |" in text
+
+    def test_rows_with_less_say_so(self):
+        records = [
+            record("Euclidean", 0, [0.0, 1.0, 1.0, 2.0]),
+            *(record("ARML", seed, [0.0, 1.0, 3.0, 3.0]) for seed in (0, 1)),
+            record("NCA", 0, [0.0, 3.0]) | {"plan": {"points": 2}},
+        ]
+        (block,) = bench_learning_rows.blocks_of(records)
+        assert [block.label(row) for row in block.rows] == [
+            "Euclidean",
+            "NCA (1 of 2 seeds, first 2 points)",
+            "ARML",
+        ]
+        assert "| NCA | – |" in bench_learning_report.markdown([block], records, "figure.png")
 
     def test_nothing_yet(self):
         assert "Nothing has been measured" in bench_learning_report.markdown([], [], "figure.png")
