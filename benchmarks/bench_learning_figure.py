@@ -25,11 +25,12 @@ def draw(blocks: Sequence[Block], file: Path) -> None:
     panels = figure.subplots(len(blocks), 2, squeeze=False)
     for block, (left, right) in zip(blocks, panels, strict=True):
         grid = np.linspace(0, _BEYOND * block.median, 300)
-        base = curves(next(row for row in block.rows if row.method.name == BASE), grid)[0]
+        (euclidean,) = next(row for row in block.rows if row.method.name == BASE).records
+        radii = np.array(euclidean["evaluation"]["exact"])
         for row in block.rows:
             found = curves(row, grid)
             if len(found):
-                style = _style(row.method)
+                style, base = _style(row.method), errors_at(radii[: row.points], grid)
                 for ax, values in ((left, found), (right, found - base)):
                     ax.fill_between(
                         grid, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.12, lw=0
@@ -42,10 +43,14 @@ def draw(blocks: Sequence[Block], file: Path) -> None:
             ax.grid(alpha=0.2)
         left.set(title=f"{block.name} ({block.shape[0]} × {block.shape[1]})", ylim=(0, 1))
         left.set(ylabel="certified robust error, 1-NN")
-        right.set(title=f"{block.name}: minus the Euclidean", ylabel="difference", ylim=_limits(block, grid, base))
+        right.set(
+            title=f"{block.name}: minus the Euclidean",
+            ylabel="difference",
+            ylim=_limits(block, grid, errors_at(radii, grid)),
+        )
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=90)
 
 
 def curves(row: Row, grid: Array) -> Array:
