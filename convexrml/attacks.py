@@ -117,9 +117,11 @@ def _by_cells(
         for query, q in enumerate(each_query(data, prepared(model, data, Z[at], label[at], box)), at.start):
             witness = search.attack(q, n_targets, model.n_neighbors // 2 - 1)
             if witness is not None:
-                step = sure_witness(model, Z[query], int(label[query]), witness.step, box, vote)
-                step = witness.step if step is None else step
-                upper[query], perturbation[query] = witnessed_norm(Z[query], step, Norm(2.0)), step
+                upper[query], perturbation[query] = witness.upper, witness.step
+                if not witness.sure:
+                    step = sure_witness(model, Z[query], int(label[query]), witness.step, box, vote)
+                    step = witness.step if step is None else step
+                    upper[query], perturbation[query] = witnessed_norm(Z[query], step, Norm(2.0)), step
             if progress is not None:
                 progress(1)
     return AttackRadii(upper, perturbation, Norm(2.0), vote)

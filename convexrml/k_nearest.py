@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.emptiness import prove_empty
 from convexrml.grouped import GroupedSites
+from convexrml.kernels import attack, incumbent, local, lost_vote, scores
 from convexrml.kernels import branch_and_bound as kernel
-from convexrml.kernels import incumbent, local, scores
 from convexrml.kernels.branching import desk_for
 from convexrml.kernels.pruning import farthest_in_box
 from convexrml.kernels.tree import EMPTY_LEAF, FOUND, HEAP_SIZE, N_EVALUATED, N_NODES, Tree
@@ -30,9 +31,8 @@ EXCHANGES = 20
 _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
+_FEW = 16
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
-_MANY_RAYS = 64
-_SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
 _STRETCHES = (1.0, 10.0, 1000.0)
 
 
@@ -69,11 +69,15 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Witness:
-    """A point at which the vote is lost: its norm, the step to it, and how far rounding may move the boundary there."""
+    """A point at which the vote is lost: its norm, the step to it, and how far rounding may move the boundary there.
+
+    `sure` says that the scores differ by more than rounding can hide, so that the vote is lost in exact arithmetic.
+    """
 
     upper: float
     step: NDArray[np.float64]
     blur: float
+    sure: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +110,12 @@ class KNearestSearch:
         self.labels = np.repeat(np.arange(self.n_classes), np.diff(data.class_start))
         self.majority = vote is Vote.MAJORITY or same_vote(n_neighbors, self.n_classes)
         N, d = data.sites.shape
+        self.longest = float(data.rounding.lengths.max())
         self.space = incumbent.space_for(N, d, n_neighbors, self.n_classes)
+        self.attacked = attack.Data(
+            data.sites, data.offsets, data.points, self.labels, data.rounding.lengths, data.class_start, data.shift,
+            data.rounding.rules,
+        )  # fmt: skip
 
     def rule(self, label: int) -> incumbent.Rule:
         """What it takes to lose the vote of a label."""
@@ -133,39 +142,23 @@ class KNearestSearch:
 
     def attack(self, q: Query, n_rays: int = RAYS, n_exchanges: int = EXCHANGES) -> Witness | None:
         """The nearest witness found; None if there is none."""
-        if self.is_lost(q):
+        rule, best, target = self.rule(q.label), np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
+        place = attack.Place(
+            q.z, q.centred, q.image, q.row, q.squared, q.offset, q.box_lower, q.box_upper, self.box is not None
+        )  # fmt: skip
+        first = attack.first_found(self.attacked, place, rule, n_rays, best, target, self.space)
+        if first == 0:
             return Witness(0.0, np.zeros(len(q.z)), 0.0)
-        data, rule = self.data, self.rule(q.label)
-        best, target = np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
-        index, n_negatives = incumbent.pool(q.row, data.class_start[q.label], data.class_start[q.label + 1])
-        near = self._gathered(q, index, n_negatives, 0.0)
-        first = math.inf
-        for rays in (n_rays, _MANY_RAYS):
-            first = incumbent.attacked(
-                near, data.points, q.z, q.box_lower, q.box_upper, rule, rays, 0, math.inf, best, target, self.space
-            )  # fmt: skip
-            if math.isfinite(first):
-                first = incumbent.first_point(
-                    data.sites, self.labels, q.row, near.room_lower, near.room_upper, near.boxed, rule, best,
-                    self.space,
-                )  # fmt: skip
-            if math.isfinite(first):
-                break
-        if not math.isfinite(first):
+        if math.isinf(first):
             best = self._any_point(q)
-            first = float(np.linalg.norm(best))
+            first = math.sqrt(float(best @ best))
         if math.isnan(first):
             return None
-        radius = max(
-            first * (1 + 1e-6), _SMALLEST_BALL * float(np.linalg.norm(q.centred) + data.rounding.lengths.max())
-        )
-        within = self.around(q, radius, radius)
-        if within.n_negatives > 0:  # none: all are ties up to rounding
-            near = within
-        incumbent.attacked(
-            near, data.points, q.z, q.box_lower, q.box_upper, rule, 0, n_exchanges, radius, best, target, self.space
+        step = np.empty(len(q.z))
+        blur, sure = attack.nearest_found(
+            self.attacked, place, rule, first, n_exchanges, best, target, self.space, step
         )  # fmt: skip
-        return self._witness(q, near, target, best, radius)
+        return Witness(witnessed_norm(q.z, step, _L2), step, blur, sure) if blur >= 0 else None
 
     def search(self, q: Query, limits: Limits) -> Finding:
         """Exact radius of a query, or an interval where a limit is met."""
@@ -174,8 +167,10 @@ class KNearestSearch:
             return Finding(0.0, 0.0, np.zeros(len(q.z)), RadiusStatus.MISCLASSIFIED)
         targets = self.targets(q.label)
         within = math.inf if self.box is None else float(farthest_in_box(q.box_lower - q.z, q.box_upper - q.z))
-        if len(targets) == 0 or within == 0:
+        if len(targets) == 0:
             return Finding(math.inf, math.inf, none, RadiusStatus.UNREACHABLE)
+        # a box that is a single point: rounding may hide that the vote is lost there, so a ball around it is searched
+        within = max(within, attack.SMALLEST_BALL * float(np.linalg.norm(q.centred) + self.longest))
         witness = self.attack(q)
         found = self._branch_and_bound(q, targets, witness, within, limits, started)
         if witness is None and found.witness is not None:  # once more, now that the search has an end
@@ -266,7 +261,7 @@ class KNearestSearch:
     ) -> Witness | None:
         """A witness in the target's cell at the point `at`, a step from the query."""
         step = np.empty(len(q.z))
-        blur = incumbent.witnessed(
+        blur, _ = lost_vote.witnessed(
             near, self.data.offsets, q.z, self.data.shift, q.box_lower, q.box_upper, self.rule(q.label), target,
             at, radius, self.space, step, np.empty(len(q.z)),
         )  # fmt: skip
@@ -275,12 +270,13 @@ class KNearestSearch:
     def _any_point(self, q: Query) -> NDArray[np.float64]:
         """The step to some point at which the vote is lost, where short rays met none; NaN if none was found.
 
-        Tried are all negatives, and points beyond them.
+        Tried are all negatives, nearest first, and points beyond them.
         """
-        negatives = self.data.points[self.labels != q.label]
+        near = np.argsort(q.row, kind="stable")
+        negatives = self.data.points[near[self.labels[near] != q.label]]
         for stretch in _STRETCHES:
-            ends = np.clip(q.z + stretch * (negatives - q.z), q.box_lower, q.box_upper)
-            for block in np.array_split(ends, max(1, len(ends) * len(self.labels) // 2**22)):
+            for some in _blocks(negatives, max(1, 2**22 // len(self.labels))):
+                block = np.clip(q.z + stretch * (some - q.z), q.box_lower, q.box_upper)
                 rows = scores.scores_on_one_thread(self.data.sites, self.data.offsets, block - self.data.shift)
                 own, other = scores.least_votes(
                     rows, self.labels, np.full(len(block), q.label), self.n_classes, self.k
@@ -306,6 +302,14 @@ class KNearestSearch:
             if not prove_empty(self.metric, self.data.points, q.z, pairs, sides):
                 return False
         return True
+
+
+def _blocks(points: NDArray[np.float64], largest: int) -> Iterator[NDArray[np.float64]]:
+    """The points in order, few at first."""
+    start, size = 0, min(_FEW, largest)
+    while start < len(points):
+        yield points[start : start + size]
+        start, size = start + size, min(4 * size, largest)
 
 
 def _limit_met(limits: Limits, tree: Tree, started: float) -> RadiusStatus | None:

@@ -235,7 +235,14 @@ class Ledger:
             )
 
     def compact(self) -> None:
-        """Fold the log into the file and give back unused space: one file that can be copied."""
+        """Fold the log into the file, give back unused space, forget who worked: one file that can be handed on.
+
+        No other process may have it open.
+        """
+        self._db.execute(
+            "UPDATE task SET claim = NULL, host = NULL, pid = NULL, born = NULL, beat = NULL WHERE status != ?",
+            (RUNNING,),
+        )
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute("PRAGMA journal_mode = DELETE")

@@ -6,10 +6,12 @@ options make it `fast` or `accurate` and what its errors mean.  Adding a solver 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
@@ -23,10 +25,31 @@ __all__ = [
     "ErrorPatterns",
     "KnownIssue",
     "SolverProfile",
+    "also_from",
     "get_profile",
     "load_profiles",
     "require_installed",
 ]
+
+_MORE: ContextVar[Path | None] = ContextVar("_MORE", default=None)
+
+
+@contextlib.contextmanager
+def also_from(directory: Path | None) -> Iterator[None]:
+    """Within this context the profiles of a folder join those that convexrml comes with (None: nothing joins).
+
+    Raises
+    ------
+    ProfileError
+        If one of them does not say what a profile has to say, or has the name of a shipped one.
+    """
+    if directory is not None:
+        _joined(Path(directory))
+    token = _MORE.set(None if directory is None else Path(directory))
+    try:
+        yield
+    finally:
+        _MORE.reset(token)
 
 
 def load_profiles(directory: Path | None = None) -> Mapping[str, SolverProfile]:
@@ -35,7 +58,7 @@ def load_profiles(directory: Path | None = None) -> Mapping[str, SolverProfile]:
     Parameters
     ----------
     directory : Path, optional
-        A folder of TOML files to read instead of the profiles that convexrml comes with.
+        A folder of TOML files to read instead of the profiles that convexrml comes with (`also_from`: besides them).
 
     Returns
     -------
@@ -47,7 +70,10 @@ def load_profiles(directory: Path | None = None) -> Mapping[str, SolverProfile]:
     ProfileError
         If there are no profiles, or one does not say what a profile has to say.
     """
-    return _own_profiles() if directory is None else _read_directory(Path(directory))
+    more = _MORE.get()
+    if directory is not None:
+        return _read_directory(Path(directory))
+    return _own_profiles() if more is None else _joined(more)
 
 
 def get_profile(name: str, directory: Path | None = None) -> SolverProfile:
@@ -88,6 +114,15 @@ def require_installed(profile: SolverProfile) -> None:
 @functools.cache
 def _own_profiles() -> Mapping[str, SolverProfile]:
     return _read_directory(_own_directory())
+
+
+def _joined(directory: Path) -> Mapping[str, SolverProfile]:
+    own, more = _own_profiles(), _read_directory(directory)
+    if twice := sorted(set(own) & set(more)):
+        raise ProfileError(
+            f"{directory}: {twice[0]}.toml has the name of a profile of convexrml's; choose another name"
+        )
+    return MappingProxyType(dict(sorted({**own, **more}.items())))
 
 
 def _own_directory() -> Traversable:

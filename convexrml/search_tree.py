@@ -13,6 +13,7 @@ from convexrml.kernels.tree import (
     CLASS,
     EXCUSES,
     FRESH,
+    GENERATOR,
     MEMBERS,
     N_NODES,
     ROOT,
@@ -71,6 +72,8 @@ def planted(near: Local, targets: NDArray[np.int64], bounds: NDArray[np.float64]
     for node, (row, start, count, key) in enumerate(roots):
         tree.key[node], tree.parent[node], tree.what[node], tree.operand[node] = key, -1, ROOT, -1
         tree.state[node], tree.target[node] = FRESH, row
+        if targets[row, SECONDS] == 0:  # branches on the farthest member
+            tree.state[node], tree.generator[node], tree.emitted[node] = GENERATOR, (start, count), 0
         tree.candidates[node], tree.active[node] = (start, count), (0, 0)
         tree.counts[N_NODES] += 1
         push(tree, node)

@@ -124,7 +124,7 @@ def run(
     """
     profile = get_profile(solver, profiles_directory)
     level = profile.at(accuracy)
-    _check_problem(problem)
+    check_problem(problem)
     require_installed(profile)
     require_capable(profile, problem_class(problem), profiles_directory)
     merged = _merged(level.options, {} if options is None else options)
@@ -160,7 +160,8 @@ def problem_class(problem: cp.Problem) -> str:
     return prefix + ("LP" if problem.objective.args[0].is_pwl() else "QP")
 
 
-def _check_problem(problem: cp.Problem) -> None:
+def check_problem(problem: cp.Problem) -> None:
+    """Raise `InvalidInputError` unless it is a convex program whose parameters have values."""
     if not isinstance(problem, cp.Problem):
         raise InvalidInputError(f"problem: expected a cvxpy.Problem, found {type(problem).__name__}")
     unset = [parameter.name() for parameter in problem.parameters() if parameter.value is None]
@@ -227,7 +228,7 @@ def _solve(problem: cp.Problem, profile: SolverProfile, options: dict[str, Any],
     except Exception as error:  # whatever a solver raises, to be told apart by the profile
         _forget_values(problem)
         reason = _hidden_reason(problem, profile, error) or error
-        raise _translated(reason, profile, names, asked) from reason
+        raise translated(reason, profile, names, asked) from reason
     return time.perf_counter() - started
 
 
@@ -264,7 +265,8 @@ def _hidden_reason(problem: cp.Problem, profile: SolverProfile, error: Exception
     return None
 
 
-def _translated(error: Exception, profile: SolverProfile, names: list[str], asked: list[str]) -> SolverError:
+def translated(error: Exception, profile: SolverProfile, names: list[str], asked: list[str]) -> SolverError:
+    """What an exception of a solver means, by its profile; `names` are the options it had, `asked` the caller's."""
     texts = [f"{type(link).__name__}: {link}" for link in _chain(error)]
     said = f"{profile.title} said: {_shortened(texts[0])}"
     if _matches(profile.errors.licence, texts):

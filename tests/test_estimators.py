@@ -345,10 +345,22 @@ def test_classifiers_whose_points_no_input_maps_to():
 
 
 def test_directions_in_which_the_data_do_not_vary():
-    flat = np.column_stack([X, X @ A_FLAT.T])
+    flat, Q = np.column_stack([X, X @ A_FLAT.T]), np.column_stack([Z, Z @ A_FLAT.T])
+    for whole in (PCA(whiten=True, svd_solver="full"), IncrementalPCA(9, whiten=True)):
+        with pytest.raises(NotAffineError, match="whitens 3 components.*n_components to at most 6"):
+            convexrml.from_estimator(make_pipeline(whole, knn()).fit(flat, Y))
+    agreeing(make_pipeline(PCA(6, whiten=True), knn()).fit(flat, Y), Q)
+    agreeing(make_pipeline(PCA(svd_solver="full"), knn()).fit(flat, Y), Q)
+
+
+def test_a_map_with_rows_of_very_different_length():
+    stretch = convexrml.affine_transformer(np.diag(10.0 ** np.arange(-9, 9, 3)) @ A_WIDE[:6])
+    agreeing(make_pipeline(stretch, knn()).fit(X, Y))
+
+
+def test_inputs_so_far_away_that_rounding_is_all_there_is():
     with pytest.raises(NotAffineError, match="compares rounding"):
-        convexrml.from_estimator(make_pipeline(PCA(whiten=True, svd_solver="full"), knn()).fit(flat, Y))
-    agreeing(make_pipeline(PCA(6, whiten=True), knn()).fit(flat, Y), np.column_stack([Z, Z @ A_FLAT.T]))
+        convexrml.from_estimator(make_pipeline(StandardScaler(), knn()).fit(X + 1e14, Y))
 
 
 def test_steps_that_do_not_do_what_they_say():

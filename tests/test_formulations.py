@@ -82,7 +82,9 @@ def test_values_against_exact_arithmetic(posed, norm, solver, takes, box):
             assert solution.lower_bound >= true * (1 - 10 * tolerance - 1e-9)
             assert solution.value == pytest.approx(true, rel=10 * tolerance + 1e-9)
             assert solution.residuals.primal <= FEASIBILITY
-            assert solution.residuals.dual <= FEASIBILITY
+            # Where the quadratic objective becomes a cone, only the gap is closed, and ½‖η + w‖² is part of it.
+            as_cone = norm == 2 and solver in ("cvxopt", "ecos", "sdpa")
+            assert solution.residuals.dual <= (math.sqrt(2 * tolerance) if as_cone else FEASIBILITY)
             assert solution.residuals.gap == relative_gap(solution.value, solution.lower_bound)
             assert abs(solution.residuals.gap) <= 10 * tolerance + 1e-9
             assert solution.report.solver == solver

@@ -391,3 +391,10 @@ def test_votes_that_there_are_not():
     model = NearestNeighbors(3).fit([[0.0], [1.0], [2.0]], [0, 0, 1])
     with pytest.raises(InvalidInputError, match=r"^vote: "):
         exact_radius(model, [[0.0]], [0], vote="unanimity")
+
+
+def test_a_box_of_one_point_is_not_unreachable_where_rounding_hides_a_tie():
+    X = [[0.0], [4 / 3], [0.0], [-1.0], [0.0], [-1.0], [-2 / 3], [-4 / 3]]  # the two farthest tie
+    model = NearestNeighbors(7).fit(X, [1, 2, 0, 0, 0, 1, 1, 0])
+    assert model.exact.lost(np.zeros(1), 0, 7, "plurality")
+    assert exact_radius(model, [[0.0]], [0], box=(0.0, 0.0)).lower.tolist() == [0.0]

@@ -6,10 +6,10 @@ import pytest
 
 from convexrml import profiles
 from convexrml.errors import InvalidInputError, ProfileError, SolverMissingError, UnknownSolverError
-from convexrml.profiles import get_profile, load_profiles, require_installed
+from convexrml.profiles import also_from, get_profile, load_profiles, require_installed
 from convexrml.solver_profile import PROBLEM_CLASSES
 
-SOLVERS = ("clarabel", "daqp", "gurobi", "highs", "mosek", "osqp", "piqp", "proxqp", "scip", "scs")
+SOLVERS = tuple("clarabel cvxopt daqp ecos gurobi highs mosek osqp piqp proxqp qoco scip scs sdpa".split())
 
 PROFILE = """
 title = "Made up"
@@ -184,3 +184,18 @@ def test_a_time_limit_is_a_native_option_in_the_tables_that_the_solver_wants():
 def test_a_profile_without_the_option_has_no_time_limit(tmp_path):
     with pytest.raises(InvalidInputError, match="^time_limit: the profile of Made up names no option"):
         get_profile("made_up", written(tmp_path)).time_limit(1.0)
+
+
+def test_profiles_of_a_folder_join_the_shipped_ones_for_a_while(tmp_path):
+    with also_from(written(tmp_path)):
+        assert tuple(load_profiles()) == tuple(sorted([*SOLVERS, "made_up"]))
+        assert get_profile("made_up").title == "Made up"
+    assert tuple(load_profiles()) == SOLVERS
+    with also_from(None):
+        assert tuple(load_profiles()) == SOLVERS
+
+
+def test_a_joining_profile_must_not_hide_a_shipped_one(tmp_path):
+    with pytest.raises(ProfileError, match=r"osqp\.toml has the name of a profile of convexrml's"):
+        with also_from(written(tmp_path, name="osqp")):
+            pass

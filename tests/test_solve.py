@@ -99,6 +99,8 @@ def test_an_answer_does_not_depend_on_what_was_solved_before(solver):
 
 LIMITS = {
     "clarabel": {"max_iter": 1},
+    "ecos": {"max_iters": 1},
+    "qoco": {"max_iters": 1},
     "daqp": {"iter_limit": 1},
     "gurobi": {"BarIterLimit": 1},
     "highs": {"qp_iteration_limit": 1},
@@ -193,6 +195,10 @@ def test_every_claim_reads_as_a_sentence():
 def test_claims_other_than_an_optimum(solver):
     x = cp.Variable(2)
     infeasible = cp.Problem(cp.Minimize(cp.sum_squares(x)), [x >= 1, cp.sum(x) <= 1])
+    if solver == "qoco":  # a known issue: it does not look for infeasibility
+        with pytest.raises(SolverFailedError):
+            run(infeasible, solver)
+        return
     claimed = run(infeasible, solver).claimed
     assert claimed in (ClaimedStatus.INFEASIBLE, ClaimedStatus.INFEASIBLE_INACCURATE, ClaimedStatus.USER_LIMIT)
     assert x.value is None or claimed is ClaimedStatus.USER_LIMIT
@@ -268,6 +274,8 @@ def test_a_misspelt_option_is_an_error_that_names_it(solver):
         ("clarabel", {"max_iter": -1}, "max_iter"),
         ("clarabel", {"direct_solve_method": "none such"}, "'direct_solve_method'"),
         ("daqp", {"primal_tol": "small"}, "primal_tol"),
+        ("ecos", {"abstol": "small"}, "abstol"),
+        ("ecos", {"abstol": -1.0}, "'abstol'"),
         ("gurobi", {"BarConvTol": -1.0}, "'BarConvTol'"),
         ("gurobi", {"BarConvTol": "small"}, "BarConvTol"),
         ("highs", {"primal_feasibility_tolerance": "small"}, "'primal_feasibility_tolerance'"),
@@ -280,6 +288,8 @@ def test_a_misspelt_option_is_an_error_that_names_it(solver):
         ("proxqp", {"eps_abs": "small"}, "eps_abs"),
         ("proxqp", {"mu_eq": "small"}, "'mu_eq'"),
         ("proxqp", {"backend": "none such"}, "'backend'"),
+        ("qoco", {"abstol": "small"}, "abstol"),
+        ("qoco", {"abstol": -1.0}, "abstol"),
         ("scip", {"numerics/feastol": "small"}, "numerics/feastol"),
         ("scip", {"numerics/feastol": -1.0}, "numerics/feastol"),
         ("scip", {"scip_params": {"numerics/feastoll": 1e-9}}, "numerics/feastoll"),

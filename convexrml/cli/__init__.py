@@ -10,6 +10,7 @@ import click
 from convexrml import __version__
 from convexrml.cli.certify import certify, crosscheck
 from convexrml.cli.check import check, solvers
+from convexrml.cli.compare import compare, instances
 from convexrml.cli.frame import Commands
 from convexrml.cli.learn import learn
 from convexrml.cli.study import study
@@ -29,5 +30,5 @@ def main() -> None:
     """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
 
 
-for _command in (certify, check, crosscheck, learn, solvers, study):
+for _command in (certify, check, compare, crosscheck, instances, learn, solvers, study):
     main.add_command(_command)

@@ -154,17 +154,21 @@ def _root(metric: MahalanobisMetric) -> NDArray[np.float64] | None:
 def _preimages(
     Y: NDArray[np.float64], whole: AffineMap, V: NDArray[np.float64] | None, L: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Inputs x_i that minimise ``‖V (t(x_i) − y_i)‖``: the same bits for the same ``y_i``."""
+    """Inputs x_i with ``V t(x_i) = V y_i``, where there are such: the same bits for the same ``y_i``."""
     a = whole.diagonal
     if a is not None:
         same = (a == 1).all() and not whole.centre.any() and not whole.offset.any()
         return Y if same else whole.centre + (Y - whole.offset) / a
-    distinct, back = np.unique(Y, axis=0, return_inverse=True)
-    inverse = np.linalg.pinv(L, rcond=max(L.shape) * np.finfo(np.float64).eps)
-    aims = distinct - whole.offset if V is None else (distinct - whole.offset) @ V.T
+    keys = np.ascontiguousarray(Y + 0.0).view(np.dtype((np.void, Y.shape[1] * Y.itemsize))).ravel()  # -0.0 is 0.0
+    _, first, back = np.unique(keys, return_index=True, return_inverse=True)
+    aims = Y[first] - whole.offset if V is None else (Y[first] - whole.offset) @ V.T
+    sizes = np.linalg.norm(L, axis=1)
+    sizes[sizes == 0] = 1.0
+    rows, aims = L / sizes[:, None], aims / sizes  # the same equations, better scaled
+    inverse = np.linalg.pinv(rows, rcond=max(L.shape) * np.finfo(np.float64).eps)
     steps = aims @ inverse.T
-    steps += (aims - steps @ L.T) @ inverse.T  # one refinement: what rounding left of the residual
-    return np.ascontiguousarray((whole.centre + steps)[back.reshape(-1)])
+    steps += (aims - steps @ rows.T) @ inverse.T  # one refinement: what rounding left of the residual
+    return np.ascontiguousarray((whole.centre + steps)[back])
 
 
 def _require_images(

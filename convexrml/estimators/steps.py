@@ -106,7 +106,14 @@ def _pca(step: Any, where: str) -> AffineMap:
     A = step.components_
     if step.whiten:
         scale = np.sqrt(step.explained_variance_)
-        A = A / np.maximum(scale, np.finfo(scale.dtype).eps)[:, None]
+        n_samples = getattr(step, "n_samples_", None) or step.n_samples_seen_
+        varying = scale > max(n_samples, step.n_features_in_) * np.finfo(scale.dtype).eps * scale.max()
+        if not varying.all():
+            raise NotAffineError(
+                f"{where}: {type(step).__name__} whitens {np.count_nonzero(~varying)} components in which the training "
+                f"data do not vary: it divides them by rounding; set n_components to at most {varying.sum()}"
+            )
+        A = A / scale[:, None]
     return AffineMap.of(A, centre=step.mean_)
 
 

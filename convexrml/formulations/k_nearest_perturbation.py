@@ -15,6 +15,7 @@ from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.known_radius import known_radius
 from convexrml.formulations.sides import returned
 from convexrml.formulations.solution import ClaimedSolution
+from convexrml.formulations.writing import Writable
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.solve import ClaimedStatus
@@ -24,7 +25,7 @@ from convexrml.votes import Vote, as_vote, same_vote
 _SMALLEST_UNIT = 1e-9  # of the data around the query
 
 
-class KNearestPerturbation:
+class KNearestPerturbation(Writable):
     """Minimal perturbation of one query under which its label loses the vote, as an explicit mixed-integer program.
 
     *The vote.*  Let T be the k nearest training points of ``z + δ``, ties taken as they serve the other labels best,
@@ -175,6 +176,7 @@ class KNearestPerturbation:
         size = cp.sum_squares(eta) / 2 if self.norm.order == 2 else cp.norm(eta, self.norm.order)
         self.perturbation = self.length * eta
         self.problem = cp.Problem(cp.Minimize(size), list(self.constraints.values()))
+        self._hold(c.inside, np.ones_like(c.inside), np.zeros(len(c.inside)))
 
     def solve(self, solver: str | None = None, accuracy: str = "accurate", **options: object) -> ClaimedSolution:
         """Solve with the named profile.
@@ -267,8 +269,7 @@ class KNearestPerturbation:
         most: NDArray[np.bool_],
         margins: NDArray[np.float64],
     ) -> ClaimedSolution:
-        self._least.value, self._most.value = least.astype(float), most.astype(float)
-        self._lead.value, self._lag.value, self._ease.value = margins * least, margins * ~most, margins.max(initial=0.0)
+        self._hold(least, most, margins)
         report = solving.run(self.problem, solver, accuracy, options=options or None)
         eta = returned(self._eta.value, self.model.n_features_in_)
         inside = self.contenders.points[returned(self.inside.value, len(self.contenders.points)) > 0.5]
@@ -282,6 +283,11 @@ class KNearestPerturbation:
             primal_residual=self._violation(eta, inside),
             report=report,
         )
+
+    def _hold(self, least: NDArray[np.bool_], most: NDArray[np.bool_], margins: NDArray[np.float64]) -> None:
+        """Set the parameters: bounds on x, and by how much the rows of points whose x is known are held."""
+        self._least.value, self._most.value = least.astype(float), most.astype(float)
+        self._lead.value, self._lag.value, self._ease.value = margins * least, margins * ~most, margins.max(initial=0.0)
 
     def _claimed(self, claim: ClaimedStatus) -> float:
         if claim is ClaimedStatus.INFEASIBLE:

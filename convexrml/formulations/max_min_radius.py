@@ -14,6 +14,7 @@ from convexrml.errors import InvalidInputError
 from convexrml.formulations.cones import DualNorms
 from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.sides import returned
+from convexrml.formulations.writing import Writable
 from convexrml.max_min import MaxMinObjective
 from convexrml.norms import Norm, as_norm
 from convexrml.solve import SolverReport
@@ -79,7 +80,7 @@ class RadiusInterval:
         return sum(step.report.seconds for step in self.steps)
 
 
-class MaxMinRadius:
+class MaxMinRadius(Writable):
     """The metric under which the least triplet bound is largest: quasiconvex, an SDP for each radius asked about.
 
         ``max t   s.t.   v_iᵀ M s_i ≥ 2 t ‖M v_i‖_q  ∀ i,   M ⪰ f I,   trace M = d.``
@@ -146,7 +147,7 @@ class MaxMinRadius:
         m, d = triplets.V.shape
         self._sigma = power_of_two(float(max(np.abs(triplets.V).max(), np.abs(triplets.S).max())))
         self._V, self._S = triplets.V / self._sigma, triplets.S / self._sigma
-        self._t = cp.Parameter(nonneg=True, name="t")
+        self._t = cp.Parameter(nonneg=True, name="t", value=0.0)
         self._excess = cp.Variable((d, d), PSD=True, name="excess")
         self.matrix = self._excess + floor * np.eye(d)
         lengths, rho = cp.Variable(m, name="lengths"), cp.Variable(name="rho")

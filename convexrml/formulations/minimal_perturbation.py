@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexrml import solve as solving
+from convexrml.errors import UnsupportedError
 from convexrml.formulations.half_spaces import half_spaces, power_of_two, require_negative
 from convexrml.formulations.sides import box_sides, returned
 from convexrml.formulations.solution import Residuals, Solution, relative_gap
+from convexrml.formulations.writing import Writable
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
+from convexrml.solve import SolverReport
 
 
-class MinimalPerturbation:
+class MinimalPerturbation(Writable):
     """Minimal perturbation of one query against one negative, as an explicit convex program.
 
     Negative j is no farther from ``z + δ`` than positive i when ``score_j(z + δ) ≤ score_i(z + δ)``, and scores are
@@ -171,11 +174,31 @@ class MinimalPerturbation:
             If the solver is unknown, missing, without licence, refuses an option or fails.
         """
         report = solving.run(self.problem, solver, accuracy, options=options or None)
-        h, d = self.half_spaces, self.model.n_features_in_
-        eta = returned(self._eta.value, d)
+        d = self.model.n_features_in_
         scaled = {"closer": returned(self.constraints["closer"].dual_value, len(self.positives))}
-        for name in ("box_upper", "box_lower"):
-            scaled[name] = self._sides[name].spread(self.constraints[name], d) if name in self._sides else np.zeros(d)
+        for name, side in self._sides.items():
+            scaled[name] = side.spread(self.constraints[name], d)
+        return self.measured(returned(self._eta.value, d), scaled, report)
+
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The rows ``G η ≤ h`` of ``"closer"``, for solvers that are called without cvxpy; the objective is ``½‖η‖₂²``.
+
+        Raises
+        ------
+        UnsupportedError
+            For norms 1 and ∞, and with a box.
+        """
+        if self.norm.order != 2 or self._sides:
+            raise UnsupportedError("arrays: only the program in norm 2 without a box is handed out as arrays")
+        h = self.half_spaces
+        return (h.sites - h.site) / self._sigma, h.gaps / (self._sigma * h.unit)
+
+    def measured(
+        self, eta: NDArray[np.float64], scaled: Mapping[str, NDArray[np.float64]], report: SolverReport
+    ) -> Solution:
+        """What an answer is worth, wherever it comes from: η (d,) and multipliers in the program's units."""
+        h = self.half_spaces
+        scaled = {name: np.zeros(h.dim) for name in ("box_upper", "box_lower")} | dict(scaled)
         duals = scaled | {"closer": scaled["closer"] / self._sigma}
         delta = h.unit * eta
         value, bound = float(self.norm.of(delta)), self.lower_bound(duals)

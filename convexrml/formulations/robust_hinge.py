@@ -15,13 +15,14 @@ from convexrml.formulations.cones import DualNorms
 from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.sides import returned
 from convexrml.formulations.solution import Residuals, Solution, relative_gap
+from convexrml.formulations.writing import Writable
 from convexrml.hinge import RobustHingeObjective, one_for_each
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
 from convexrml.triplets import Triplets
 
 
-class RobustHinge:
+class RobustHinge(Writable):
     """The metric that minimises the worst case of the large-margin hinge over perturbations, as an explicit program.
 
         ``min F(M) = Σ_i c_i [g + 2 τ ‖M v_i‖_q − v_iᵀ M s_i]₊ + R(M)   s.t.   M ⪰ 0.``
@@ -63,7 +64,9 @@ class RobustHinge:
     Attributes
     ----------
     problem : cvxpy.Problem
-        Its objective is ``F / (ω max c)``.
+        Its objective is ``F / scale``.
+    scale : float
+        ``ω max c``.
     matrix : cvxpy.Expression
         M, shape ``(d, d)``: use it to build a problem with constraints of your own.
     tau : cvxpy.Parameter
@@ -120,7 +123,7 @@ class RobustHinge:
         worst = self.margin / self._omega + cp.multiply(2 / self._sigma * self.tau, lengths) - margins
         self._hinge = worst <= hinges
         penalty, constraints = regularised(self.regulariser, self._M, self._mu)
-        scale = self._omega * self._heaviest
+        scale = self.scale = self._omega * self._heaviest
         self.problem = cp.Problem(
             cp.Minimize(triplets.weights / self._heaviest @ hinges + penalty / scale),
             [self._hinge, *self._cones.constraints, *constraints],

@@ -2,8 +2,10 @@
 
 A node has chosen some members (negatives that are to be among the k nearest) and, of the positives, some to be *kept*
 (no nearer than any member) and some to be *excused*.  Its bound is proved by multipliers of its own rows, all rounding
-subtracted; a child's by those and the best multiplier for its one new row (the projection inequality).  Members are
-chosen hardest first, so that no set is visited twice.  The least bound on the heap is a lower bound at any time.
+subtracted; a child's by those and the best multiplier for its one new row (the projection inequality).  A majority's
+tree branches first on the farthest member p, and no other member is farther: ``φ_j ≤ φ_p``, one row for each.  The
+other members are chosen hardest first, so that no set is visited twice.  The least bound on the heap is a lower bound
+at any time.
 """
 
 import numpy as np
@@ -20,6 +22,7 @@ from convexrml.kernels.tree import (
     EMPTY_LEAF,
     EVALUATED,
     EXCUSES,
+    FARTHEST,
     FOUND,
     FRESH,
     GENERATOR,
@@ -27,6 +30,7 @@ from convexrml.kernels.tree import (
     MEMBER,
     N_EVALUATED,
     N_NODES,
+    ROOT,
     SECOND,
     SECOND_EXCUSES,
     SECONDS,
@@ -47,6 +51,10 @@ def solve(tree, node, local, target, incumbent, slack, desk):
     )  # fmt: skip
     if n_excused == target[EXCUSES]:
         n_others = listed_but(desk.marked, desk.excused, n_excused, m, n, desk.others)
+        for c in range(n_kept):
+            if desk.kept[c] < m:  # the farthest member
+                desk.others[n_others] = desk.kept[c]
+                n_others += 1
     else:
         n_others = n_kept
         desk.others[:n_kept] = desk.kept[:n_kept]
@@ -90,7 +98,8 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
         target = targets[tree.target[node]]
         if tree.state[node] == GENERATOR:
             in_seconds = target[SECONDS] > 0 and is_in_seconds(tree, node, target, desk)
-            emit(tree, node, SECOND if in_seconds else MEMBER, incumbent)
+            what = FARTHEST if tree.what[node] == ROOT and not in_seconds else SECOND if in_seconds else MEMBER
+            emit(tree, node, what, incumbent)
             continue
         if tree.state[node] == FRESH:
             tree.counts[N_EVALUATED] += 1

@@ -16,6 +16,7 @@ from convexrml.kernels.tree import (
     EXCUSED,
     EXCUSED_SECOND,
     EXCUSES,
+    FARTHEST,
     GENERATOR,
     KEPT,
     KEPT_SECOND,
@@ -138,7 +139,7 @@ def emit(tree, node, what, incumbent):
     start, size, at = tree.generator[node, 0], tree.generator[node, 1], tree.emitted[node]
     key = max(tree.key[node], tree.arena_value[start + at])
     new = child(tree, node, what, tree.arena_index[start + at], key)
-    tree.candidates[new, 0], tree.candidates[new, 1] = start, at
+    tree.candidates[new, 0], tree.candidates[new, 1] = start, size if what == FARTHEST else at
     close_or_push(tree, new, incumbent)
     tree.emitted[node] += 1
     if at + 1 < size:
@@ -186,6 +187,15 @@ def nearer_than_farthest(phi, members, n_members, listed, n_listed, slack, chose
 
 
 @njit(cache=True, nogil=True)
+def separation(local, apart, j, i):
+    """``‖u_i − u_j‖₂``, carried above the true one, of negative j and a positive or another negative i."""
+    if i >= local.n_negatives:
+        return apart[j, i - local.n_negatives]
+    between = distance(local.sites[i], local.sites[j], 2.0)
+    return widened(local.rules, local.lengths[i], local.lengths[j], between)
+
+
+@njit(cache=True, nogil=True)
 def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count, incumbent, desk):
     """What is proved if negative j becomes a member: no other that is kept may be nearer, and one of the farthest is.
 
@@ -216,9 +226,11 @@ def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count
             bound = min(bound, proved(more, local.rules))
     for c in range(n_kept):
         i = kept[c]
-        if bound < incumbent and phi[j] > phi[i] and apart[j, i - m] > 0.0:
-            more = with_one_more(local, evidence, j, i, phi[j] - phi[i], apart[j, i - m])
-            bound = max(bound, proved(more, local.rules))
+        if bound < incumbent and phi[j] > phi[i]:
+            between = separation(local, apart, j, i)
+            if between > 0.0:
+                more = with_one_more(local, evidence, j, i, phi[j] - phi[i], between)
+                bound = max(bound, proved(more, local.rules))
     return bound
 
 
@@ -253,6 +265,31 @@ def next_members(
 
 
 @njit(cache=True, nogil=True)
+def members_are_harder(tree, node, local, apart, n_members, n_kept, rest, least, desk):
+    """Whether some of the `rest` members that are missing is farther away than `least`, which any other's row is.
+
+    No member is farther than the farthest one, p, so `rest` candidates have to reach half-spaces ``φ_j ≤ φ_p``.
+    Branching first on what is farther keeps the tree small.  False where there is no such p.
+    """
+    p = -1
+    for c in range(n_kept):
+        if desk.kept[c] < local.n_negatives:
+            p = desk.kept[c]
+    if p < 0:
+        return False
+    for a in range(n_members):
+        desk.marked[desk.members[a]] = True
+    start, size = tree.candidates[node, 0], tree.candidates[node, 1]
+    for c in range(start, start + size):
+        j = tree.arena_index[c]
+        if rest > 0 and not desk.marked[j] and desk.phi[j] - desk.phi[p] <= least * separation(local, apart, j, p):
+            rest -= 1
+    for a in range(n_members):
+        desk.marked[desk.members[a]] = False
+    return rest > 0
+
+
+@njit(cache=True, nogil=True)
 def branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
     """Split a node at its point w, whose half scores are on the desk; whether its target is met there instead."""
     phi, n, m = desk.phi, local.halves.shape[0], local.n_negatives
@@ -271,7 +308,8 @@ def branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
         found = hardest_rows(
             phi, members, n_members, desk.second, nearer, local.sites, free, desk.rows_j, desk.rows_i, desk.farness
         )  # fmt: skip
-        if found == free:
+        rest, least = target[MEMBERS] - n_members, desk.farness[free - 1]
+        if found == free and not members_are_harder(tree, node, local, apart, n_members, n_kept, rest, least, desk):
             branch_on_others(
                 tree, node, local, evidence, phi, found, desk.rows_j, desk.rows_i, KEPT, EXCUSED, incumbent
             )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-ROOT, MEMBER, SECOND, KEPT, EXCUSED, KEPT_SECOND, EXCUSED_SECOND = range(7)
+ROOT, MEMBER, SECOND, KEPT, EXCUSED, KEPT_SECOND, EXCUSED_SECOND, FARTHEST = range(8)
 FRESH, EVALUATED, GENERATOR, EMPTY_LEAF = range(4)
 N_NODES, HEAP_SIZE, ARENA_SIZE, N_EVALUATED, FOUND = range(5)
 CLASS, MEMBERS, SECONDS, EXCUSES, SECOND_EXCUSES, CANDIDATES_START, CANDIDATES_SIZE = range(7)
@@ -25,7 +25,7 @@ class Tree(NamedTuple):
         Lower bound of each node, a length.
     parent, operand : (capacity,) integer arrays
     what, state : (capacity,) int8 arrays
-        The decision (ROOT ... EXCUSED_SECOND), and FRESH, EVALUATED, GENERATOR or EMPTY_LEAF.
+        The decision (ROOT ... FARTHEST), and FRESH, EVALUATED, GENERATOR or EMPTY_LEAF.
     target : (capacity,) integer array
         Row of the targets.
     candidates, generator, active : (capacity, 2) integer arrays
@@ -120,7 +120,7 @@ def keep(tree, indices, values, size):
 def trail(tree, node, members, kept, excused, kept_second, excused_second):
     """Read a node's decisions off the way to its root: how many members, seconds among them, kept, excused ...
 
-    The members of the second condition come first.
+    The members of the second condition come first.  The farthest member is a member, and kept: no other one is farther.
     """
     n_members, n_seconds, n_kept, n_excused, n_kept_second, n_excused_second = 0, 0, 0, 0, 0, 0
     while node >= 0:
@@ -128,6 +128,9 @@ def trail(tree, node, members, kept, excused, kept_second, excused_second):
         if what == MEMBER:
             members[n_members] = operand
             n_members += 1
+        elif what == FARTHEST:
+            members[n_members], kept[n_kept] = operand, operand
+            n_members, n_kept = n_members + 1, n_kept + 1
         elif what == SECOND:
             members[n_members] = members[n_seconds]
             members[n_seconds] = operand

@@ -1,0 +1,110 @@
+"""The attack on one query, in two parts: the first point found at which its vote is lost, and the nearest around it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from convexrml.kernels.incumbent import attacked, first_point, lost, pool
+from convexrml.kernels.local import gathered, matter
+from convexrml.kernels.lost_vote import witnessed
+from convexrml.kernels.vectors import dot
+
+_MANY_RAYS = 64
+SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
+_BEYOND = 1.0 + 1e-6
+_ROUNDOFF = 2.0**-53
+
+
+class Data(NamedTuple):
+    """A training set, grouped by label, as the attack reads it; `rules` as in `convexrml.kernels.rounding`."""
+
+    sites: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    points: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+    class_start: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    rules: NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """A query as the attack reads it; see `convexrml.queries.Query`."""
+
+    z: NDArray[np.float64]
+    centred: NDArray[np.float64]
+    image: NDArray[np.float64]
+    row: NDArray[np.float64]
+    squared: NDArray[np.float64]
+    offset: float
+    box_lower: NDArray[np.float64]
+    box_upper: NDArray[np.float64]
+    boxed: bool
+
+
+@njit(cache=True, nogil=True)
+def gathered_at(data, place, index, n_negatives, far):
+    """The listed points side by side; bounds hold for witnesses no farther than `far`."""
+    z_length = np.sqrt(dot(place.centred, place.centred))
+    return gathered(
+        index, n_negatives, data.sites, data.lengths, data.labels, place.row, place.squared, place.offset, place.image,
+        place.box_lower - place.z, place.box_upper - place.z, place.boxed, data.rules, z_length, z_length + far,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def first_found(data, place, rule, n_rays, best, target, space):
+    """Write the step to a point at which the vote is lost into `best`: its length, 0 if z itself is one, ∞ if none.
+
+    Among the nearest points only; the whole training set decides whether the vote is lost.
+    """
+    if lost(rule, place.row, data.labels, space)[0]:
+        best[:] = 0.0
+        return 0.0
+    index, n_negatives = pool(place.row, data.class_start[rule.own], data.class_start[rule.own + 1])
+    near = gathered_at(data, place, index, n_negatives, 0.0)
+    for rays in (n_rays, _MANY_RAYS):
+        first = attacked(
+            near, data.points, place.z, place.box_lower, place.box_upper, rule, rays, 0, np.inf, best, target, space
+        )  # fmt: skip
+        if first < np.inf:
+            first = first_point(
+                data.sites, data.labels, place.row, near.room_lower, near.room_upper, near.boxed, rule, best, space
+            )
+        if first < np.inf:
+            return first
+    return np.inf
+
+
+@njit(cache=True, nogil=True)
+def nearest_found(data, place, rule, first, n_exchanges, best, target, space, step):
+    """From a step `best` of length `first` at which the vote is lost to the nearest witness found, written into `step`.
+
+    Returns what `lost_vote.witnessed` does: how far rounding may move the boundary there, −1 if there is no witness;
+    and whether it is one beyond doubt: within the ball, in which the listed points decide.
+    """
+    start, stop = data.class_start[rule.own], data.class_start[rule.own + 1]
+    z_length = np.sqrt(dot(place.centred, place.centred))
+    radius = max(first * _BEYOND, SMALLEST_BALL * (z_length + data.lengths.max()))
+    index, n_negatives = matter(
+        data.sites, data.lengths, place.row, place.squared, place.offset, start, stop, radius,
+        (rule.n_neighbors + 1) // 2, data.rules, z_length, z_length + radius, not rule.majority,
+    )  # fmt: skip
+    complete, far = n_negatives > 0, radius
+    if not complete:  # all are ties up to rounding
+        index, n_negatives = pool(place.row, start, stop)
+        far = 0.0
+    near = gathered_at(data, place, index, n_negatives, far)
+    attacked(
+        near, data.points, place.z, place.box_lower, place.box_upper, rule, 0, n_exchanges, radius, best, target, space
+    )  # fmt: skip
+    blur, sure = witnessed(
+        near, data.offsets, place.z, data.shift, place.box_lower, place.box_upper, rule, target, best, radius, space,
+        step, np.empty(place.z.shape[0]),
+    )  # fmt: skip
+    moved, d = 0.0, step.shape[0]
+    for f in range(d):
+        moved += ((place.z[f] + step[f]) - place.z[f]) ** 2
+    return blur, sure and complete and np.sqrt(moved) * (1.0 + 4.0 * (d + 4) * _ROUNDOFF) <= radius
