@@ -18,7 +18,7 @@ from bench_protocol import MANY
 def write_report(records: Sequence[Record], page: Path) -> None:
     """Page, JSON and figure, side by side under one name."""
     blocks = blocks_of(records)
-    page.with_suffix(".json").write_text(json.dumps(as_dict(blocks, records), indent=1) + "\n", encoding="utf-8")
+    page.with_suffix(".json").write_text(json.dumps(as_dict(blocks, records)) + "\n", encoding="utf-8")
     if blocks:
         draw(blocks, page.with_suffix(".png"))
     page.write_text(markdown(blocks, records, page.with_suffix(".png").name), encoding="utf-8")
