@@ -15,6 +15,8 @@ from convexrml.norms import as_norm
 from convexrml.profiles import get_profile
 from convexrml.triplets import Triplets
 
+PRECISE = [name for name in SDP_SOLVERS if get_profile(name).at("accurate").tolerance <= 1e-6]
+
 
 def triplets(seed=0, d=3):
     return two_clouds(seed, 40, d, apart=0.7)
@@ -67,7 +69,7 @@ def test_model_agrees_in_value(norm, cap):
     assert J.model(M).value(M) == pytest.approx(J.ceiling - J.value(M), rel=1e-10)
 
 
-@pytest.mark.parametrize("solver", SDP_SOLVERS)
+@pytest.mark.parametrize("solver", PRECISE)
 def test_sequence_ascends_and_every_step_is_bounded(solver, norm, cap):
     program = MeanRadius(triplets(), norm, cap=cap)
     J, found = program.objective, program.solve(solver, max_steps=6)
@@ -75,14 +77,23 @@ def test_sequence_ascends_and_every_step_is_bounded(solver, norm, cap):
     assert values[0] == J.value(np.eye(3))
     assert all(a < b for a, b in itertools.pairwise(values))
     assert values[-1] <= found.value == J.value(found.variables["matrix"]) <= found.ceiling
-    gap = max(1e-6, get_profile(solver).at("accurate").tolerance)  # what the profile expects of this solver
-    assert gap > 1e-6 or found.value > values[0]  # a rough answer (SDPA's profile: 1e-4) need not ascend
+    assert found.value > values[0]
     for step in found.history:
         # what the model promises is within what weak duality allows, up to the solver's gap on the shortfall
-        assert step.gain <= step.gain_bound <= step.gain + gap * found.ceiling
+        assert step.gain <= step.gain_bound <= step.gain + 1e-6 * found.ceiling
         assert step.gain_bound >= 0
     assert np.trace(found.variables["matrix"]) == pytest.approx(3, rel=1e-12)
     assert np.linalg.eigvalsh(found.variables["matrix"])[0] > 0
+
+
+@pytest.mark.parametrize("solver", sorted(set(SDP_SOLVERS) - set(PRECISE)))
+def test_a_rough_solver_costs_ascent_but_no_truth(solver, norm, cap):
+    """SDPA may even return nothing: then the start stays, with a bound on what was missed that is still a bound."""
+    program = MeanRadius(triplets(), norm, cap=cap)
+    J, found = program.objective, program.solve(solver, max_steps=2)
+    assert J.value(np.eye(3)) <= found.value == J.value(found.variables["matrix"])
+    gain = program.solve("clarabel", max_steps=1).history[0].gain  # the same first step, solved closely
+    assert gain <= found.history[0].gain_bound
 
 
 def test_no_metric_gains_more_in_the_model_than_is_proved(norm):
