@@ -208,13 +208,31 @@ class Prover:
             case.norm.dual_order, rounding.rules, z_length, case.radius, found,
         )  # fmt: skip
         swept = counts == s
-        left = case.negatives[~swept]
         tree, sure = ProofTree(), case.radius
+        if s > 1 and np.count_nonzero(~swept) >= s:  # rounding leaves too many open to count: the checker has to judge
+            self._sweep_by_best(case, found, swept)
+            sure = 0.0
+        left = case.negatives[~swept]
         if s == 1:
             for j in left.tolist():
                 sure = min(sure, self._against(case, j, tree.negative(j)))
         tree.count()
         return tree.proof(left, found[swept]), sure
+
+    def _sweep_by_best(self, case: _Case, found: NDArray[np.int64], swept: NDArray[np.bool_]) -> None:
+        """Sweep all but s − 1 open negatives by the positives with the largest triplet bounds; no rounding deducted."""
+        s, sites = found.shape[1], self.model.sites_
+        places = np.flatnonzero(~swept)
+        reached = np.full(len(places), -np.inf)
+        for at, place in enumerate(places):
+            j = case.negatives[place]
+            lengths = case.norm.dual_of(sites[case.positives] - sites[j])
+            gaps = case.row[j] - case.row[case.positives]
+            bounds = np.divide(gaps, lengths, out=np.full(len(gaps), -np.inf), where=lengths > 0)
+            best = np.argsort(-bounds, kind="stable")[:s]
+            if len(best) == s:
+                found[place], reached[at] = case.positives[best], bounds[best[-1]]
+        swept[places[np.argsort(reached, kind="stable")[s - 1 :]]] = True
 
     def _against(self, case: _Case, j: int, tree: ProofTree) -> float:
         """Write multipliers against the negative j; the radius that they prove for certain."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from soak import soaked
 
 from convexrml import MahalanobisMetric, NearestNeighbors, Vote, certified_radius, checker, errors, exact_radius
 from convexrml.certificate import Certificate, ProofTree, read_certificate
@@ -317,3 +318,9 @@ def test_the_worked_example_of_the_documentation():
     assert math.nextafter(lower, 2) == upper
     with pytest.raises(checker.Rejected, match="record 1 does not reach"):
         checker.check(dataclasses.replace(made, lower=upper).to_bytes(), training)
+
+
+def test_a_closed_form_that_rounding_leaves_in_doubt_is_proved_all_the_same():
+    """Far from the origin, rounding hid which negative may be left open (found by ``tests/soak.py``)."""
+    counts, faults = soaked(1, 240870)
+    assert not faults and counts["certified radii in exact arithmetic"] == 1
