@@ -136,8 +136,7 @@ METHODS = (
         "RobustMetricLearner",
         robust,
         lambda d: every(tau=[0.5, 0.75, 1.0, 1.5], strength=[0.1, 0.3]),
-        f"five rounds, each to a gap of {_ROBUST_GAP:g} on at most {_ROBUST_TRIPLETS} triplets. "
-        "Not run on usps yet.",
+        f"five rounds, each to a gap of {_ROBUST_GAP:g} on at most {_ROBUST_TRIPLETS} triplets. Not run on usps yet.",
     ),
     Method(
         "ExactRadiusLearner",
