@@ -256,9 +256,7 @@ def _threads_limited(threads: int) -> contextlib.AbstractContextManager[object]:
 
 def _start_server(preload: Sequence[str], threads: int) -> None:
     """Start the server that forks; if this process has one, it stays as it is."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(
-        ["convexrml.compare.runner", "numpy", "threadpoolctl", *preload]
-    )
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*_ALWAYS, *preload])
     with _environment(dict.fromkeys(_THREADS, str(threads))):
         forkserver.ensure_running()
 

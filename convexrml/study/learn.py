@@ -6,8 +6,7 @@ import ast
 import dataclasses
 import inspect
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from convexrml.learning.base import MetricLearner
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.results import ExactRadii
+from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import DataSet
 
 METHODS = {"robust": "RobustMetricLearner", "exact-radius": "ExactRadiusLearner", "arml": "ARML"}
@@ -55,7 +55,7 @@ class LearnedMetric:
 
     def save(self, path: Path) -> None:
         """Write the components, in the form that ``certify --metric`` reads, and where they came from."""
-        about = {"method": self.method, "convexrml": convexrml.__version__, "seconds": round(self.seconds, 3)}
+        about = {"method": self.method, "convexrml": convexrml.__version__, "seconds": self.seconds}
         about |= {"parameters": {name: repr(value) for name, value in self.learner.get_params().items()}}
         about |= {"data": self.data.origin, "sha256": self.data.sha256()}
         with path.open("wb") as file:  # np.savez would add a suffix of its own
@@ -103,7 +103,7 @@ def learn(
     parameters: Mapping[str, object] | None = None,
     *,
     n_jobs: int | None = None,
-    progress: Callable[[str, int, int], object] = lambda stage, finished, total: None,
+    progress: Progress | None = None,
 ) -> LearnedMetric:
     """Fit a learner on the training points; exact radii of the test points under the Euclidean and the learned metric.
 
@@ -125,16 +125,14 @@ def learn(
         If method or parameters are unknown, or the data are too few.
     """
     learner = make_learner(method, parameters or {})
-    progress("learning", 0, 1)
-    started = time.perf_counter()
-    learner.fit(data.X_train, data.y_train)
-    seconds = time.perf_counter() - started
-    progress("learning", 1, 1)
+    clock = Clock(progress)
+    with clock.stage("learning", 1):
+        learner.fit(data.X_train, data.y_train)
     metrics = (None, MahalanobisMetric.from_components(learner.components_))
     radii = []
-    for done, metric in enumerate(metrics):
-        progress("exact radii", done, len(metrics))
-        model = NearestNeighbors(metric=metric).fit(data.X_train, data.y_train)
-        radii.append(convexrml.exact_radius(model, data.X_test, data.y_test, n_jobs=n_jobs))
-    progress("exact radii", len(metrics), len(metrics))
-    return LearnedMetric(method, learner, data, seconds, *radii)
+    with clock.stage("exact radii", len(metrics)) as tick:
+        for metric in metrics:
+            model = NearestNeighbors(metric=metric).fit(data.X_train, data.y_train)
+            radii.append(convexrml.exact_radius(model, data.X_test, data.y_test, n_jobs=n_jobs))
+            tick(1)
+    return LearnedMetric(method, learner, data, clock.seconds["learning"], *radii)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from convexrml.errors import DataFileError
-from convexrml.ledger import RUNNING, Ledger, Task, storage, text_of
+from convexrml.ledger import RUNNING, Ledger, Task, storage
 from convexrml.study.certify import versions
 from convexrml.study.clock import Progress
 from convexrml.study.plan import Plan, read_plan
@@ -134,7 +134,7 @@ def how_far(tasks: Sequence[Wanted], ledger: Ledger) -> Standing:
     failed = []
     for one in tasks:
         done, total = counts.get(one.stage, (0, 0))
-        status = statuses.get(text_of(one.key))
+        status = statuses.get(one.text)
         counts[one.stage] = done + one.size * (status == DONE), total + one.size
         if status == FAILED:
             task = ledger.find(one.key)

@@ -66,12 +66,23 @@ class Case:
         """The file that holds the metric, if one does."""
         return self.folder / self.metric.file.format(data=self.data.name) if self.metric.file else None
 
+    @functools.cached_property
+    def metric_key(self) -> Key:
+        """What names the metric: the task that learns it, or the hash of its file, which is read once."""
+        return self.learn_key or {"file": _sha256(self.metric_file)}
+
     def radii_key(self, question: Question, road: str, start: int, stop: int) -> Key:
         """Of the task that asks about the test points from `start` up to `stop`."""
         asked = dataclasses.asdict(question)
         del asked["roads"]
-        metric = self.learn_key or {"file": _sha256(self.metric_file)}
-        return {**self.data_key, "do": "radii", "metric": metric, "question": asked, "road": road, "at": [start, stop]}
+        return {
+            **self.data_key,
+            "do": "radii",
+            "metric": self.metric_key,
+            "question": asked,
+            "road": road,
+            "at": [start, stop],
+        }
 
 
 def cases(plan: Plan) -> Iterator[Case]:
@@ -110,6 +121,11 @@ class Wanted:
     key: Key
     payload: Key
 
+    @functools.cached_property
+    def text(self) -> str:
+        """The key as the ledger writes it: asked for at every step of a run."""
+        return text_of(self.key)
+
 
 def wanted(plan: Plan, result_of: Callable[[Key], Mapping[str, Any] | None]) -> Iterator[Wanted]:
     """All tasks of a study that can be named by now, each once: points of a data set that was not read are not known.
@@ -123,8 +139,8 @@ def wanted(plan: Plan, result_of: Callable[[Key], Mapping[str, Any] | None]) -> 
     named = set[str]()
     for case in cases(plan):
         for one in _wanted_of(case, plan, result_of):
-            if (text := text_of(one.key)) not in named:
-                named.add(text)
+            if one.text not in named:
+                named.add(one.text)
                 yield one
 
 
