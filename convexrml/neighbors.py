@@ -124,11 +124,13 @@ class NearestNeighbors:
         """
         k = whole_number("n_neighbors", self.n_neighbors, minimum=1)
         if k % 2 == 0:
-            raise InvalidInputError(f"n_neighbors: must be odd, so that two classes cannot tie; found {k}")
+            raise InvalidInputError(
+                f"n_neighbors: must be odd, so that two classes cannot tie; found {k}; take {k - 1} or {k + 1}"
+            )
         X_ = feature_matrix("X", X)
         y_ = label_vector("y", y, len(X_))
         if k > len(X_):
-            raise InvalidInputError(f"n_neighbors: {k} neighbours asked for, but there are {len(X_)} training points")
+            raise InvalidInputError(f"n_neighbors: must be at most {len(X_)}, the number of training points; found {k}")
         self.training_points_ = X_
         self.metric_ = as_metric(self.metric, X_.shape[1])
         self.n_features_in_ = X_.shape[1]
@@ -240,7 +242,8 @@ class NearestNeighbors:
         labels = label_vector("y", y, n_points)
         if (labels.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
             raise InvalidInputError(
-                f"y: labels of type {labels.dtype} cannot be compared with the training labels ({self.classes_.dtype})"
+                f"y: labels such as {labels[:1].tolist()[0]!r} cannot be compared with the training labels, such as "
+                f"{self.classes_[:1].tolist()[0]!r}; give labels of the same kind, all numbers or all strings"
             )
         place = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
         unknown = self.classes_[place] != labels
@@ -258,7 +261,8 @@ class NearestNeighbors:
         points = feature_matrix("Z", Z, self.n_features_in_)
         if not self.in_range(points).all():
             raise InvalidInputError(
-                "Z: is too far from the training points: squared distances are too large for floats"
+                "Z: is too far from the training points: squared distances are too large for floats; are queries and "
+                "training points scaled alike?"
             )
         return points
 
@@ -285,6 +289,22 @@ class NearestNeighbors:
     def _require_fitted(self) -> None:
         if not hasattr(self, "sites_"):
             raise NotFittedError("NearestNeighbors: not fitted yet; call fit(X, y) first")
+
+
+def require_model(model: object) -> NearestNeighbors:
+    """Refuse what is no `NearestNeighbors`.
+
+    Raises
+    ------
+    InvalidInputError
+        Saying how a classifier of another library is read.
+    """
+    if not isinstance(model, NearestNeighbors):
+        raise InvalidInputError(
+            f"model: needs a fitted convexrml.NearestNeighbors; found {type(model).__name__}; "
+            "convexrml.from_estimator reads fitted classifiers and pipelines of scikit-learn"
+        )
+    return model
 
 
 def _sites_of_distinct_rows(

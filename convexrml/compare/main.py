@@ -18,7 +18,7 @@ from convexrml.compare.page import write_html, write_markdown
 from convexrml.compare.plan import plan
 from convexrml.compare.report import document
 from convexrml.errors import DataFileError
-from convexrml.ledger import Ledger
+from convexrml.ledger import Ledger, storage
 
 PRELOAD = ("convexrml.compare.preload",)
 
@@ -62,7 +62,7 @@ def compare(
         How many rows have which status.
     """
     limits = limits or runner.Limits()
-    with Ledger(out) as ledger:
+    with storage(out), Ledger(out) as ledger:
         plan(
             ledger,
             families,
@@ -97,8 +97,8 @@ def write_report(results: Path, folder: Path) -> list[Path]:
         If the results are not there, or no solve is finished.
     """
     if not Path(results).is_file():
-        raise DataFileError(f"{results}: no such file of results")
-    with Ledger(results) as ledger:
+        raise DataFileError(f"{results}: no such file; name one that compare has written")
+    with storage(results), Ledger(results) as ledger:
         sections = document(ledger)
     markdown, *figures = write_markdown(sections, folder)
     return [markdown, write_html(sections, folder / "report.html"), *figures]
