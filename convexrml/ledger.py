@@ -100,7 +100,7 @@ class Ledger:
             self._prepare()
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise DataFileError(f"{self.path}: cannot be used as a ledger of tasks: {error}") from error
+            raise DataFileError(f"{self.path}: no ledger of tasks ({error}); choose another name") from error
         except DataFileError:
             self._db.close()
             raise
