@@ -112,8 +112,8 @@ source_options = together(
                       "Default: digits."),
     DATA_DIR,
     click.option("--test", type=FILE, metavar="FILE",
-                 help="Test points; without it, those that come with a data set by name, or a "
-                                           "part of the data, held out."),
+                 help="Test points; without it, those that come with a data set by name, or a part of the data, "
+                      "held out."),
     click.option("--label-column", metavar="NAME|INDEX", help="Label column of csv files. Default: the last."),
     click.option("--test-size", type=Finite(0, 1, True, True), metavar="SHARE", default=0.3, show_default=True,
                  help="Share of the data held out, where no test points are given."),
