@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convexrml import RadiusStatus
+from convexrml import MahalanobisMetric, NearestNeighbors, RadiusStatus, exact_radius
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -102,3 +102,12 @@ def test_tightness_of_the_closed_form_is_that_of_the_readme():
 def test_every_status_is_explained():
     for status in RadiusStatus:
         assert f"`{status.name}`" in text_of("roads") and f"`{status.name}`" in text_of("five_lines")
+
+
+def test_a_vote_that_is_lost_on_ties_alone_leaves_an_interval():
+    """What the page of proofs says: this vote is lost on segments, which the search does not meet at a float."""
+    X, y = [[0, 1], [2, 1], [2, 1], [1, 1], [1, 1], [1, 2]], [0, 1, 0, 1, 0, 0]  # two pairs coincide
+    metric = MahalanobisMetric.from_components([[1.1199478289239262, 0.6414903713208582]])
+    found = exact_radius(NearestNeighbors(3, metric).fit(X, y), [[1, 1]], [0], box=(0, 2))
+    assert found.status[0] is RadiusStatus.INTERVAL
+    assert 0.43 < found.lower[0] < 0.44 and found.upper[0] == float("inf")
