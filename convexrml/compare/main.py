@@ -14,9 +14,10 @@ import scipy
 import convexrml
 from convexrml.compare import runner
 from convexrml.compare.measure import measure
-from convexrml.compare.page import write_html, write_markdown
 from convexrml.compare.plan import plan
 from convexrml.compare.report import document
+from convexrml.documents.markdown import write_markdown
+from convexrml.documents.web_page import write_html
 from convexrml.errors import DataFileError
 from convexrml.ledger import Ledger
 
@@ -100,7 +101,7 @@ def write_report(results: Path, folder: Path) -> list[Path]:
         raise DataFileError(f"{results}: no such file of results")
     with Ledger(results) as ledger:
         sections = document(ledger)
-    markdown, *figures = write_markdown(sections, folder)
+    markdown, *figures = write_markdown(sections, folder / "report.md")
     return [markdown, write_html(sections, folder / "report.html"), *figures]
 
 
