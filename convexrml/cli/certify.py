@@ -177,10 +177,12 @@ def _save_violations(
     """Save what the judge objected to, and say how to replay it."""
     if not judge.violated:
         return
-    from convexrml.study.certify import versions
+    from convexrml.judge import SEARCH
     from convexrml.study.instances import save_violations, violating_instances
+    from convexrml.versions import versions
 
-    found = violating_instances(judge, model, data, points, versions(judge.solvers))
+    used = versions([name for name in judge.solvers if name != SEARCH])
+    found = violating_instances(judge, model, data, points, used)
     paths = save_violations(found, folder)
     if not quiet:
         click.echo(f"\n{len(paths)} of {len(found)} violating instances written, the worst first. To judge one again:")

@@ -7,11 +7,6 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import cvxpy
-import numpy
-import scipy
-
-import convexrml
 from convexrml.compare import runner
 from convexrml.compare.measure import measure
 from convexrml.compare.plan import plan
@@ -20,6 +15,7 @@ from convexrml.documents.markdown import write_markdown
 from convexrml.documents.web_page import write_html
 from convexrml.errors import DataFileError
 from convexrml.ledger import Ledger
+from convexrml.versions import versions
 
 PRELOAD = ("convexrml.compare.preload",)
 
@@ -117,15 +113,4 @@ def machine() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what all rows share; the solvers' are in the rows."""
-    return {
-        "convexrml": convexrml.__version__,
-        "python": platform.python_version(),
-        "cvxpy": cvxpy.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
     }

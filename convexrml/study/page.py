@@ -66,4 +66,5 @@ def judgement(outcome: Outcome) -> str:
         certificates = f"; {proofs} certificates were accepted in exact arithmetic" if proofs else ""
         return f"No lower bound exceeds an upper bound, of {judged} points that have both{certificates}."
     places = ", ".join(f"{cell.case.data.name}/{cell.case.metric.name} point {point}" for cell, point in wrong[:5])
-    return f"{_VIOLATED}: {len(wrong)} points have a lower bound above an upper bound, or a rejected certificate: {places}."
+    found = f"{len(wrong)} points have a lower bound above an upper bound, or a rejected certificate"
+    return f"{_VIOLATED}: {found}: {places}."

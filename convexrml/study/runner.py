@@ -12,10 +12,10 @@ from pathlib import Path
 
 from convexrml.errors import DataFileError
 from convexrml.ledger import RUNNING, Ledger, Task, storage
-from convexrml.study.certify import versions
 from convexrml.study.clock import Progress
 from convexrml.study.plan import Plan, read_plan
 from convexrml.study.tasks import DONE, FAILED, Key, Wanted, Workshop, wanted
+from convexrml.versions import versions
 
 _BEAT = 20.0  # seconds between signs of life, well below the ledger's patience
 _POLL = 0.5  # seconds between looks at what another process is doing
