@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from convexrml.documents.blocks import Table
@@ -21,6 +22,8 @@ def error_table(outcome: Outcome, question: Question) -> Table:
     columns = ["data", "radii", "metric", "clean"]
     columns += [f"certified, ε{i + 1}" for i in range(len(outcome.plan.radii))]
     columns += [f"empirical, ε{i + 1}" for i in range(len(outcome.plan.radii))]
+    attacks = question.attacks
+    columns += [f"{attack}, ε{i + 1}" for attack in attacks for i in range(len(outcome.plan.radii))]
     rows = []
     for data in outcome.plan.data:
         radii = outcome.radii(data.name, question)
@@ -29,15 +32,18 @@ def error_table(outcome: Outcome, question: Question) -> Table:
             if not cells:
                 continue
             errors = [_errors([cell.clean_error for cell in cells])]
-            for kind in (Cell.certified_error, Cell.empirical_error):
-                errors += [_errors([kind(cell, radius) for cell in cells]) for radius in radii]
+            kinds: list[Callable[..., float]] = [Cell.certified_error, Cell.empirical_error]
+            kinds += [functools.partial(Cell.attack_error, name=attack) for attack in attacks]
+            for kind in kinds:
+                errors += [_errors([kind(cell, radius=radius) for cell in cells]) for radius in radii]
                 errors += ["–"] * (len(outcome.plan.radii) - len(radii))
             rows.append((data.name, ", ".join(f"{radius:.4g}" for radius in radii) or "–", metric, *errors))
     relative = "times the median radius under the first metric" if outcome.plan.relative else "as listed"
     factors = ", ".join(f"{radius:g}" for radius in outcome.plan.radii)
+    by_each = f"; {', '.join(attacks)}: by this attack alone" if attacks else ""
     note = (
         f"Robust error at ε: the share of test points whose radius is at most ε; certified counts by the proved lower "
-        f"bound, empirical by the witnessed upper bound. Radii: {factors}, {relative}. "
+        f"bound, empirical by the best witnessed upper bound{by_each}. Radii: {factors}, {relative}. "
         "[least, greatest] over seeds; – is not there yet or was not asked for."
     )
     return Table(tuple(columns), tuple(rows), f"Robust error: {question}", note)
