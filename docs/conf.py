@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`.  Nothing is fetched from the network, neither here nor by a reader's browser."""
+"""How Sphinx builds the site: `make docs`.  Nothing is fetched from the network, here or by a reader's browser."""
 
 import sys
 from pathlib import Path

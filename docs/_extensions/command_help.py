@@ -16,9 +16,8 @@ WIDTH = 100  # columns of a page's text
 
 def contexts(command: click.Command, name: str, above: click.Context | None = None) -> Iterator[click.Context]:
     """A command and all that are below it."""
-    context = command.context_class(
-        command, info_name=name, parent=above, max_content_width=WIDTH, terminal_width=WIDTH
-    )
+    settings = {**command.context_settings, "max_content_width": WIDTH, "terminal_width": WIDTH}
+    context = command.context_class(command, info_name=name, parent=above, **settings)
     yield context
     if isinstance(command, click.Group):
         for below in command.list_commands(context):

@@ -16,7 +16,7 @@ def visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
 
 
 def visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    """A formula on lines of its own, ``\\\\`` and ``&`` as in amsmath's aligned."""
+    r"""A formula on lines of its own, ``\\`` and ``&`` as in amsmath's aligned."""
     formula = node.astext().strip()
     if "\\\\" in formula and "\\begin" not in formula:
         formula = rf"\begin{{aligned}}{formula}\end{{aligned}}"
