@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from convexrml.attack_settings import ToolAttack
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii
 from convexrml.votes import Vote
@@ -37,7 +38,7 @@ class Comparison:
     box : int
         Index into the boxes that were tried.
     below, above : str
-        The two roads: ``"certified"``, ``"exact clarabel"``, ``"attack"`` ...
+        The two roads: ``"certified"``, ``"exact clarabel"``, ``"attack"``, ``"attack foolbox:BoundaryAttack"`` ...
     lower, upper : float
         What `below` claims to be a lower bound, and what `above` claims to be an upper bound.
     reason : str
@@ -90,6 +91,8 @@ class CrossCheckReport:
     n_neighbors : int
     vote : Vote
         The vote that had to be lost.
+    attack_tools : tuple of ToolAttack
+        The attacks of other people's tools that were looked at.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -101,6 +104,7 @@ class CrossCheckReport:
     notes: tuple[str, ...]
     n_neighbors: int = 1
     vote: Vote = Vote.PLURALITY
+    attack_tools: tuple[ToolAttack, ...] = ()
 
     def solvers_at(self, norm: Norm, box: int) -> tuple[str, ...]:
         """The exact roads that took this norm and box; all of them where none did.

@@ -7,18 +7,15 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import cvxpy
-import numpy
-import scipy
-
-import convexrml
 from convexrml.compare import runner
 from convexrml.compare.measure import measure
-from convexrml.compare.page import write_html, write_markdown
 from convexrml.compare.plan import plan
 from convexrml.compare.report import document
+from convexrml.documents.markdown import write_markdown
+from convexrml.documents.web_page import write_html
 from convexrml.errors import DataFileError
 from convexrml.ledger import Ledger
+from convexrml.versions import versions
 
 PRELOAD = ("convexrml.compare.preload",)
 
@@ -134,7 +131,7 @@ def write_report(results: Path, folder: Path) -> list[Path]:
         raise DataFileError(f"{results}: no such file of results")
     with Ledger(results) as ledger:
         sections = document(ledger)
-    markdown, *figures = write_markdown(sections, folder)
+    markdown, *figures = write_markdown(sections, folder / "report.md")
     return [markdown, write_html(sections, folder / "report.html"), *figures]
 
 
@@ -150,15 +147,4 @@ def machine() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what all rows share; the solvers' are in the rows."""
-    return {
-        "convexrml": convexrml.__version__,
-        "python": platform.python_version(),
-        "cvxpy": cvxpy.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
     }

@@ -18,6 +18,7 @@ from convexrml.kernels.candidates import triplet_differences
 from convexrml.learning.adam import Adam
 from convexrml.learning.base import MetricLearner
 from convexrml.learning.nearby import KEPT, NearestLists
+from convexrml.learning.progress import progress_bar
 from convexrml.learning.training import Grouped, grouped_training_set, require_finite
 from convexrml.validation import positive_number, whole_number
 
@@ -46,12 +47,14 @@ class ARML(MetricLearner):
         Of Adam.
     n_candidates : int, default 10
         How many nearest points the others of a triplet are drawn from; all there are where a class has fewer.
-    random_state : int, RandomState or None
-        Of the draws.
     max_time : float, optional
         Seconds after which no epoch is begun; stopping so is reported by a ConvergenceWarning.
+    verbose : bool, default False
+        Show a progress bar on stderr.
     callback : callable, optional
-        Called after each epoch with the number of epochs so far and the objective, say to show progress.
+        Called after each epoch with the number of epochs so far and the objective.
+    random_state : int, RandomState or None
+        Of the draws.
 
     Attributes
     ----------
@@ -83,19 +86,22 @@ class ARML(MetricLearner):
 
     def __init__(
         self,
+        *,
         n_epochs: int = 1000,
         learning_rate: float = 1e-3,
         n_candidates: int = 10,
-        random_state: int | np.random.RandomState | None = None,
         max_time: float | None = None,
+        verbose: bool = False,
         callback: Callable[[int, float], object] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_epochs = n_epochs
         self.learning_rate = learning_rate
         self.n_candidates = n_candidates
-        self.random_state = random_state
         self.max_time = max_time
+        self.verbose = verbose
         self.callback = callback
+        self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the metric.
@@ -127,7 +133,7 @@ class ARML(MetricLearner):
         draw = check_random_state(self.random_state)
         objectives: list[float] = []
         L = np.eye(data.X.shape[1])
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=1, user_api="blas"), progress_bar(self.verbose, n_epochs) as show:
             triplets, scatter = TripletDraws(data, k), data.X.T @ data.X
             for epoch in range(n_epochs):
                 if time.monotonic() >= until:
@@ -144,6 +150,7 @@ class ARML(MetricLearner):
                 require_finite(self, value, gradient, len(objectives))
                 objectives.append(value)
                 L += adam.step(gradient)
+                show(len(objectives), f"mean triplet bound {value:.5g}")
                 if self.callback is not None:
                     self.callback(len(objectives), value)
         self.components_ = L

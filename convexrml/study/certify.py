@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import platform
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import convexrml
 from convexrml import profiles
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
@@ -26,11 +22,11 @@ from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import DataSet
 from convexrml.validation import whole_number
 from convexrml.verdicts import CrossCheckReport
+from convexrml.versions import versions
 from convexrml.votes import as_vote
 
 POSITIVE_MULTIPLIER = 1e-6  # an interior-point method leaves every multiplier positive; the rest weighs nothing
 RADII_OF_MEDIAN = (0.5, 1.0, 1.5)
-_DEPENDENCIES = ("numpy", "scipy", "numba", "scikit-learn", "cvxpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,7 +303,7 @@ def certify(
         missing=missing,
         interrupted=interrupted,
         seconds=clock.seconds,
-        versions=versions(named),
+        versions=versions(named[1:]),
     )
 
 
@@ -316,13 +312,6 @@ def evenly_spaced(n: int, count: int | None) -> NDArray[np.int64]:
     if count is None or count >= n:
         return np.arange(n)
     return np.unique(np.rint(np.linspace(0, n - 1, count)).astype(np.int64))
-
-
-def versions(solvers: Sequence[str] = ()) -> dict[str, str | None]:
-    """Versions of convexrml, of Python, of what convexrml builds on, and of the solvers named (the search is none)."""
-    found: dict[str, str | None] = {"convexrml": convexrml.__version__, "python": platform.python_version()}
-    found |= {name: importlib.metadata.version(name) for name in _DEPENDENCIES}
-    return found | {name: profiles.get_profile(name).version() for name in solvers if name != SEARCH}
 
 
 def _radii(given: tuple[float, ...] | None, lower: NDArray[np.float64]) -> tuple[float, ...]:
