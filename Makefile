@@ -35,6 +35,7 @@ test-slow: $(VENV)/.installed-test ## Run the slow tests, which `make test` leav
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 docs: $(VENV)/.installed-docs ## Build the site into docs/_build/html; a warning is an error
+	rm -rf docs/_build
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
 	$(BIN)/python tests/check_site.py docs/_build/html
 
