@@ -42,6 +42,7 @@ class ARML(MetricLearner):
     Parameters
     ----------
     n_epochs : int, default 1000
+        Steps; each sees one triplet for every point.
     learning_rate : float, default 1e-3
         Of Adam.
     n_candidates : int, default 10
@@ -63,7 +64,7 @@ class ARML(MetricLearner):
         Epochs.
     objective_ : float
         Mean signed triplet bound, in the units of the features, at the last epoch's beginning.
-    objectives_ : (n_iter_,) array
+    objectives_ : array of `n_iter_` floats
         The same for each epoch.
 
     Notes
@@ -72,8 +73,15 @@ class ARML(MetricLearner):
     so.  Points are centred first, which changes no triplet's bound.  The same seed gives the same metric whatever the
     number of threads: linear algebra runs on one.
 
-    Raises (from `fit`) InvalidInputError if there is one class only or no class has two points, LearningError if the
-    points, the objective or its gradient overflow.
+    L. Wang, X. Liu, J. Yi, Y. Jiang, C.-J. Hsieh, Provably Robust Metric Learning, NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> convexrml.ARML(n_epochs=20, random_state=0).fit(X, y).get_mahalanobis_matrix().shape
+    (4, 4)
     """
 
     def __init__(
@@ -96,7 +104,27 @@ class ARML(MetricLearner):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn the metric from points ``(N, d)`` and their labels ``(N,)``."""
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : (N, d) array
+            Training points, finite.
+        y : (N,) array
+            Labels.
+
+        Returns
+        -------
+        ARML
+            The learner itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is one class only, no class has two points, or a parameter makes no sense.
+        LearningError
+            If the points, the objective or its gradient overflow.
+        """
         n_epochs = whole_number("n_epochs", self.n_epochs, minimum=1)
         k = whole_number("n_candidates", self.n_candidates, minimum=1)
         adam = Adam(positive_number("learning_rate", self.learning_rate))

@@ -37,7 +37,7 @@ class ExactRadiusLearner(MetricLearner):
 
     with t near the Euclidean median: a smooth count of the points whose radius reaches t.  Each step takes a batch of
     training points, keeps a random part of the others as sites (*site dropout*, every class stays populated), and goes
-    one step of Adam on L, from ``L = I``, along the exact gradient (see `convexrml.learning.signed_radii`).
+    one step of Adam on L, from ``L = I``, along the exact gradient (see ``convexrml/learning/signed_radii.py``).
 
     Where `n_steps` or `dropout` leave a choice, a stratified part of the training points is held out first: the choice
     with the best objective there, by exact radii among the others, is taken, and the metric is learnt again on all
@@ -57,6 +57,7 @@ class ExactRadiusLearner(MetricLearner):
     learning_rate : float, default 1e-2
         Of Adam.
     batch_size : int, default 256
+        Training points of a step.
     validation_fraction : float, default 0.2
         Share of every class that is held out for the choice.
     max_time : float, optional
@@ -73,8 +74,10 @@ class ExactRadiusLearner(MetricLearner):
     ----------
     components_ : (d, d) array
         L.
-    n_iter_, dropout_ : int, float
-        Steps taken and dropout, as chosen.
+    n_iter_ : int
+        Steps taken.
+    dropout_ : float
+        Dropout, as chosen.
     objective_ : float
         The objective on all training points, leave-one-out, without dropout.
     target_ : float
@@ -86,10 +89,17 @@ class ExactRadiusLearner(MetricLearner):
 
     Notes
     -----
-    The same seed gives the same metric whatever the number of threads: linear algebra runs on one.
+    The same seed gives the same metric whatever the number of threads: linear algebra runs on one.  What is learnt
+    comes without a guarantee; certify it by `exact_radius`.
 
-    Raises (from `fit`) InvalidInputError for one class, too few points or arguments out of range, LearningError if the
-    objective or its gradient is not finite.
+    Examples
+    --------
+    >>> import convexrml
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> learner = convexrml.ExactRadiusLearner(n_steps=5, dropout=0.5, random_state=0).fit(X, y)
+    >>> learner.n_iter_, learner.get_mahalanobis_matrix().shape
+    (5, (4, 4))
     """
 
     def __init__(
@@ -120,7 +130,27 @@ class ExactRadiusLearner(MetricLearner):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn the metric from points ``(N, d)`` and their labels ``(N,)``."""
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : (N, d) array
+            Training points, finite.
+        y : (N,) array
+            Labels.
+
+        Returns
+        -------
+        ExactRadiusLearner
+            The learner itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is one class only, a class has too few points, or a parameter is out of range.
+        LearningError
+            If the objective or its gradient is not finite.
+        """
         begun = time.monotonic()
         steps = [whole_number("n_steps", n, minimum=1) for n in np.unique(np.asarray(self.n_steps)).tolist()]
         dropouts = np.unique(np.asarray(self.dropout, dtype=np.float64)).tolist()

@@ -59,8 +59,7 @@ class RobustMetricLearner(MetricLearner):
         R: ``λ/2 ‖M − I‖²``; ``λ trace M``; or none, with ``trace M`` fixed at the number of features.
     strength : float, default 0.3
         λ as a multiple of ``g / d``; "fixed_trace" has no use for it.
-    n_targets : int, default 3
-    n_impostors : int, default 2
+    n_targets, n_impostors : int, default 3 and 2
         How many near points of the own class and of other classes each point has triplets with (all pairs).
     n_rounds : int, default 5
         How often triplets are mined and the program is solved.
@@ -70,7 +69,7 @@ class RobustMetricLearner(MetricLearner):
     max_triplets : int, default 100_000
         Where all points would have more, as many points as keep below it are drawn at random as anchors.
     solver : str, default "first_order"
-        ``"first_order"`` (`convexrml.learning.first_order`), or the name of a solver profile for the explicit SDP
+        ``"first_order"`` (``convexrml/learning/first_order.py``), or the name of a solver profile for the explicit SDP
         (`formulations.RobustHinge`; small training sets only).
     tol : float, default 1e-3
         Relative gap between value and lower bound up to which each program is solved.
@@ -179,6 +178,7 @@ class RobustMetricLearner(MetricLearner):
         Parameters
         ----------
         X : (N, d) array
+            Training points, finite.
         y : (N,) array
             Labels.
 

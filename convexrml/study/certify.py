@@ -141,11 +141,33 @@ class Certification:
         return float(np.mean(~self.correct))
 
     def certified_error(self, radius: float) -> float:
-        """Share of all test points with certified radius ≤ `radius`; wrong ones count."""
+        """Share of all test points with certified radius ≤ `radius`; wrong ones count.
+
+        Parameters
+        ----------
+        radius : float
+            In the units of the features.
+
+        Returns
+        -------
+        float
+            At least the robust error.
+        """
         return error_at(self.certified.lower, radius)
 
     def exact_error(self, radius: float) -> tuple[float, float] | None:
-        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`; None where none is exact."""
+        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`.
+
+        Parameters
+        ----------
+        radius : float
+            In the units of the features.
+
+        Returns
+        -------
+        (float, float) or None
+            Lower and upper bound; None where there are no exact radii.
+        """
         if self.exact is None:
             return None
         return error_at(self.exact.upper, radius), error_at(self.exact.lower, radius)
@@ -175,7 +197,9 @@ def certify(
     Parameters
     ----------
     data : DataSet
+        The training points make the classifier, the test points are asked about.
     settings : Settings, optional
+        What to ask; ``Settings()`` if not given.
     metric : MahalanobisMetric, optional
         Euclidean if not given.
     progress : callable, optional
@@ -184,6 +208,7 @@ def certify(
     Returns
     -------
     Certification
+        Bounds on every test point's radius, exact radii and the judge's report on as many as the settings ask for.
 
     Raises
     ------

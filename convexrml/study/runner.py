@@ -82,6 +82,11 @@ def run_study(
     progress : callable, optional
         Called with the stage, what is finished and how much there is.
 
+    Returns
+    -------
+    Standing
+        At the end; failed tasks are listed, and left.
+
     Raises
     ------
     DataFileError
@@ -118,6 +123,18 @@ def run_study(
 
 def read_standing(plan_file: Path, results: Path) -> Standing:
     """How far a study is, as its results say; it may be running.
+
+    Parameters
+    ----------
+    plan_file : Path
+        The study's file.
+    results : Path
+        Its results.
+
+    Returns
+    -------
+    Standing
+        Counts of what is finished, and what failed.
 
     Raises
     ------
