@@ -1,6 +1,8 @@
 """The pages of the documentation: their Python runs, their links lead somewhere, their figures can be drawn."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import re
 from pathlib import Path
@@ -13,7 +15,7 @@ from convexrml import RadiusStatus
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = ("five_lines", "mathematics", "proved", "reproduce", "roads")
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _MOST_BYTES = 60_000
 
@@ -23,13 +25,15 @@ def text_of(page: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     text = text_of(page)
     monkeypatch.chdir(tmp_path)  # some blocks write files
     names: dict[str, object] = {}
     for block in _BLOCK.finditer(text):
-        above = text[: block.start(1)].count("\n")
-        exec(compile("\n" * above + block[1], str(DOCS / f"{page}.md"), "exec"), names)  # line numbers are the page's
+        above, printed = text[: block.start(1)].count("\n"), io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * above + block[1], str(DOCS / f"{page}.md"), "exec"), names)  # the page's line numbers
+        assert block[2] is None or printed.getvalue() == block[2]
 
 
 def test_there_is_python_to_run():
@@ -91,7 +95,8 @@ def test_tightness_of_the_closed_form_is_that_of_the_readme():
         if len(row) == 9 and row[1] in ("3", "11"):
             shares.setdefault(row[1], []).append(row[6].split()[0])
     expected = {k: f"{min(found)}–{max(found)}" for k, found in shares.items()}
-    assert f"{expected['3']} of the exact radius at k = 3 and {expected['11']} at k = 11" in text_of("roads")
+    said = f"{expected['3']} of the exact radius at k = 3 and {expected['11']} at k = 11"
+    assert said in " ".join(text_of("roads").split()), f"README has changed: write {said}"
 
 
 def test_every_status_is_explained():
