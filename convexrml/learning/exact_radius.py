@@ -37,7 +37,8 @@ class ExactRadiusLearner(MetricLearner):
 
     with t near the Euclidean median: a smooth count of the points whose radius reaches t.  Each step takes a batch of
     training points, keeps a random part of the others as sites (*site dropout*, every class stays populated), and goes
-    one step of Adam on L, from ``L = I``, along the exact gradient (see ``convexrml/learning/signed_radii.py``).
+    one step of Adam on L, from ``L = I``, along the exact gradient (see ``convexrml/learning/signed_radii.py``).  What
+    is learnt is the mean of L over the steps, later ones weighing more.
 
     Where `n_steps` or `dropout` leave a choice, a stratified part of the training points is held out first: the choice
     with the best objective there, by exact radii among the others, is taken, and the metric is learnt again on all
