@@ -258,7 +258,7 @@ class MaxMinRadius(Writable):
         Returns
         -------
         float
-            In the units of the input; inf where the multipliers prove nothing.
+            In the units of the input; what single triplets prove where the multipliers prove nothing better.
         """
         return self.objective.upper_bound(duals["separation"], duals["length"], float(duals["radius"]))
 

@@ -198,6 +198,8 @@ def load_dataset(
     ------
     DownloadError
         If the set is not on this machine and cannot be downloaded.
+    DataFileError
+        If what is on this machine is not what it should be.
     InvalidInputError
         If no set has this name, or the points cannot be split or scaled.
 
