@@ -60,7 +60,8 @@ def attack_radius(
     y : (n,) array
         Their true labels.
     norm : {1, 2, inf}, default 2
-    box : pair (lower, upper), optional
+        Norm in which perturbations are measured.
+    box : pair (lower, upper) of numbers or (d,) arrays, optional
         Perturbed points stay inside; it has to contain every query.
     vote : {"plurality", "majority"}, default "plurality"
         The vote that has to be lost: see `Vote`.
@@ -72,12 +73,23 @@ def attack_radius(
     Returns
     -------
     AttackRadii
-        `upper` is inf where no mislabelled point was met.
+        `upper` (n,), in the units of the input features, inf where no mislabelled point was met, and 0 for a query that
+        is mislabelled as it stands; `perturbation` (n, d), the witnesses.
 
     Raises
     ------
     InvalidInputError
         If an argument does not fit the training set or the box leaves a query out.
+    NotFittedError
+        If the model is not fitted.
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> model = convexrml.NearestNeighbors().fit([[0.0], [4.0]], ["left", "right"])
+    >>> attack = convexrml.attack_radius(model, [[1.0]], ["left"])
+    >>> attack.upper.round(6).tolist(), model.mislabels([[1.0]] + attack.perturbation, ["left"]).tolist()
+    ([1.0], [True])
     """
     p = as_norm(norm)
     points = model.require_queries(Z)

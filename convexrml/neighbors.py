@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from convexrml.checker import TrainingSet
 from convexrml.errors import InvalidInputError, NotFittedError
 from convexrml.kernels import scores as kernel
-from convexrml.metric import MahalanobisMetric, as_metric
+from convexrml.metric import MahalanobisMetric, as_metric, sites_of_distinct_rows
 from convexrml.norms import Norm
 from convexrml.rounding import Rounding, rounding_of
 from convexrml.threads import PARALLEL_KERNELS
@@ -51,7 +51,9 @@ class NearestNeighbors:
     Attributes
     ----------
     sites_ : (N, d) array
+        ``u_i``.
     offsets_ : (N,) array
+        ``c_i``.
     labels_ : (N,) integer array
         Index into `classes_` for each training point.
     classes_ : (n_classes,) array
@@ -135,7 +137,7 @@ class NearestNeighbors:
         self.classes_, labels = np.unique(y_, return_inverse=True)
         self.labels_ = np.ascontiguousarray(labels, dtype=np.int64)
         self.shift_ = np.partition(X_, (len(X_) - 1) // 2, axis=0)[(len(X_) - 1) // 2]
-        self.sites_, self.offsets_ = _sites_of_distinct_rows(self.metric_, X_ - self.shift_)
+        self.sites_, self.offsets_ = sites_of_distinct_rows(self.metric_, X_ - self.shift_)
         self._magnitude = self.metric_.magnitude
         if not self.in_range(X_).all():
             raise InvalidInputError("X: squared distances are too large for floats; rescale X or the metric")
@@ -150,17 +152,41 @@ class NearestNeighbors:
         Parameters
         ----------
         Z : (n, d) array
+            Queries, in the units of the training points.
 
         Returns
         -------
         (n,) array
             Labels, as they were given to `fit`.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z does not fit the training set.
+        NotFittedError
+            Before `fit`; of every method that takes queries.
         """
         votes = self._votes(self.kneighbors(Z))
         return self.classes_[votes.argmax(axis=1)]
 
     def kneighbors(self, Z: ArrayLike) -> NDArray[np.int64]:
-        """Indices of the k nearest training points of each query, nearest first: an ``(n, k)`` array."""
+        """Indices of the k nearest training points of each query, nearest first.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+            Queries.
+
+        Returns
+        -------
+        (n, k) int array
+            Rows of the training set; equally near ones come in their order there.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z does not fit the training set.
+        """
         P = self.require_queries(Z)
         none_last = np.full(len(P), -1)
         parts = [
@@ -170,10 +196,29 @@ class NearestNeighbors:
         return np.concatenate(parts)
 
     def mislabels(self, Z: ArrayLike, y: ArrayLike, *, vote: str | Vote = Vote.PLURALITY) -> NDArray[np.bool_]:
-        """Whether each query's label loses the vote when every tie is broken against it: an ``(n,)`` boolean array.
+        """Whether each query's label loses the vote when every tie is broken against it.
 
         This is the test that every witness has to pass; `convexrml.Vote` says what losing means.  For k = 1: some other
         label's point is at least as near as every point of the label.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+            Queries.
+        y : (n,) array
+            Their labels.
+        vote : {"plurality", "majority"}, default "plurality"
+            The vote that is to be lost.
+
+        Returns
+        -------
+        (n,) bool array
+            By the scores as floating point computes them.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z, y or the vote do not fit.
         """
         P = self.require_queries(Z)
         label, lost = self.encode(y, len(P)), as_vote(vote)
@@ -199,7 +244,23 @@ class NearestNeighbors:
         return self._exact
 
     def scores(self, Z: ArrayLike) -> NDArray[np.float64]:
-        """``score_i(z)`` for each query and training point: an ``(n, N)`` array, in units of squared distance."""
+        """``score_i(z)`` for each query and training point: squared distances less what all points share.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+            Queries.
+
+        Returns
+        -------
+        (n, N) array
+            In units of squared distance under M.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z does not fit the training set.
+        """
         return self._scores(self.require_queries(Z))
 
     def rounding(self, norm: Norm) -> Rounding:
@@ -285,18 +346,3 @@ class NearestNeighbors:
     def _require_fitted(self) -> None:
         if not hasattr(self, "sites_"):
             raise NotFittedError("NearestNeighbors: not fitted yet; call fit(X, y) first")
-
-
-def _sites_of_distinct_rows(
-    metric: MahalanobisMetric, X: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sites and offsets, the same bits for the same row: a BLAS product may round equal rows differently."""
-    rows = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0
-    if metric.is_euclidean:
-        return metric.sites(rows)
-    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    if len(first) == len(rows):
-        return metric.sites(rows)
-    U, c = metric.sites(np.ascontiguousarray(rows[first]))
-    return np.ascontiguousarray(U[inverse]), c[inverse]
