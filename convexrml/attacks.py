@@ -12,7 +12,7 @@ from convexrml.bounds import certified_radius
 from convexrml.grouped import grouped_sites
 from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import scores as kernel
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.queries import each_query, prepared
 from convexrml.results import AttackRadii
@@ -92,7 +92,7 @@ def attack_radius(
     ([1.0], [True])
     """
     p = as_norm(norm)
-    points = model.require_queries(Z)
+    points = require_model(model).require_queries(Z)
     labels = model.encode(y, len(points))
     limits = as_box(box, model.n_features_in_)
     require_inside(limits, points)
