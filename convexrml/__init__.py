@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from convexrml import errors, formulations
+    from convexrml.attack_settings import ToolAttack
     from convexrml.attack_tools import tool_attack_radius
     from convexrml.attacks import attack_radius
     from convexrml.bounds import certified_radius
@@ -44,6 +45,7 @@ _HOME = {
     "RadiusStatus": "results",
     "Roads": "judge",
     "RobustMetricLearner": "learning.robust",
+    "ToolAttack": "attack_settings",
     "Verdict": "verdicts",
     "Vote": "votes",
     "affine_transformer": "estimators.affine",
@@ -70,6 +72,7 @@ __all__ = [
     "RadiusStatus",
     "Roads",
     "RobustMetricLearner",
+    "ToolAttack",
     "Verdict",
     "Vote",
     "affine_transformer",

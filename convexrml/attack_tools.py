@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import warnings
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexrml.errors import InvalidInputError, ToolMissingError, UnsupportedError
+from convexrml.attack_settings import ToolAttack
+from convexrml.errors import UnsupportedError
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import AttackRadii
+from convexrml.votes import Vote, as_vote
 from convexrml.witness import first_mislabelled, witnessed_norms
 
-TOOLS = ("foolbox", "art")
-_DEFAULT = {"foolbox": "HopSkipJumpAttack", "art": "HopSkipJump"}
-_HOME = {"foolbox": "foolbox.attacks", "art": "art.attacks.evasion"}
 _STARTS = 64  # near training points tried as the start of a query's attack
 _LONGER = 1 + np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -5.0)])  # of the perturbation, against rounding
 
 _Decide = Callable[[Any], NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Target:
+    """What a tool is given to attack: the classifier as a black box, and queries and starts in the unit cube."""
+
+    decide: _Decide
+    n_classes: int
+    labels: NDArray[np.int64]
+    Z: NDArray[np.float64]
+    starts: NDArray[np.float64]
 
 
 def tool_attack_radius(
@@ -36,6 +45,7 @@ def tool_attack_radius(
     options: Mapping[str, Any] | None = None,
     norm: float | str | Norm = 2,
     box: tuple[float, float] | Box | None = None,
+    vote: str | Vote = Vote.PLURALITY,
     seed: int = 0,
 ) -> AttackRadii:
     """Attack radius at each query by a decision-based attack of foolbox or ART: they see labels, and nothing else.
@@ -45,7 +55,7 @@ def tool_attack_radius(
     against the label (where rounding alone spoils that, the perturbation is made longer by a factor of at most 1 +
     1e-6).
 
-    **Guarantee**: an upper bound on the exact radius of the plurality vote, with its witness: whatever the tool does.
+    **Guarantee**: an upper bound on the exact radius, with its witness: whatever the tool does.
 
     Parameters
     ----------
@@ -56,6 +66,7 @@ def tool_attack_radius(
     y : (n,) array
         Their true labels.
     tool : {"foolbox", "art"}, default "foolbox"
+        Whose attack.
     attack : str, optional
         Name of a class in ``foolbox.attacks`` or ``art.attacks.evasion`` that attacks by decisions alone and takes
         starting points; default ``HopSkipJumpAttack``, ``HopSkipJump``.
@@ -67,13 +78,17 @@ def tool_attack_radius(
     box : pair (lower, upper) of numbers, optional
         Perturbed points stay inside; the tools take one interval for all features.  Without it they are given the
         interval of all training points and queries, as wide again on both sides.
+    vote : {"plurality", "majority"}, default "plurality"
+        The vote that has to be lost.  The tools attack what the classifier says, the plurality; where that is lost,
+        the majority is.
     seed : int, default 0
         The tools draw from numpy's global generator: it is seeded for the attack, and put back.
 
     Returns
     -------
     AttackRadii
-        `upper` is inf where nothing mislabelled was found, and 0 for a query that is mislabelled as it stands.
+        `upper` (n,), in the units of the input features, inf where nothing mislabelled was found, and 0 for a query
+        that is mislabelled as it stands; `perturbation` (n, d), the witnesses.
 
     Raises
     ------
@@ -84,37 +99,42 @@ def tool_attack_radius(
         option.
     UnsupportedError
         If the sides of the box differ between features.
+
+    Notes
+    -----
+    HopSkipJump: J. Chen, M. I. Jordan, M. J. Wainwright, HopSkipJumpAttack: a query-efficient decision-based attack,
+    IEEE Symposium on Security and Privacy 2020; in the tools' own implementations.
     """
     p = as_norm(norm)
     points = model.require_queries(Z)
     labels = model.encode(y, len(points))
     limits = as_box(box, model.n_features_in_)
     require_inside(limits, points)
-    if tool not in TOOLS:
-        raise InvalidInputError(f"tool: choose from {', '.join(TOOLS)}; found {tool!r}")
+    lost = as_vote(vote)
+    asked = ToolAttack(tool, attack or "", dict(options or {}), seed)
     lower, width = _interval(model, points, limits)
     found = np.full(points.shape, np.nan)
     starts = np.full(points.shape, np.nan)
     for query, z in enumerate(points):
-        if first_mislabelled(model, z, model.classes_[labels[query]], z[None], limits) is not None:
+        if first_mislabelled(model, z, model.classes_[labels[query]], z[None], limits, lost) is not None:
             found[query] = z
         else:
             starts[query] = _start(model, z, int(labels[query]), limits)
     at = np.flatnonzero(np.isfinite(starts).all(axis=1))
-    run = {"foolbox": _by_foolbox, "art": _by_art}[tool]
-    make = _maker(tool, attack or _DEFAULT[tool], dict(options or {}), p)
+    make = asked.maker(p)
     if len(at):
-        units = ((part[at] - lower) / width for part in (points, starts))
+        run = {"foolbox": _by_foolbox, "art": _by_art}[tool]
+        unit = ((part[at] - lower) / width for part in (points, starts))
+        target = _Target(_decisions(model, lower, width), len(model.classes_), labels[at], *unit)
         with _seeded(seed):
-            unit = run(make, _decisions(model, lower, width), len(model.classes_), labels[at], *units)
-        found[at] = lower + width * unit
+            found[at] = lower + width * run(make, target)
     perturbation = np.full(points.shape, np.nan)
     for query in np.flatnonzero(np.isfinite(found).all(axis=1)).tolist():
         z, name = points[query], model.classes_[labels[query]]
-        delta = first_mislabelled(model, z, name, z + _LONGER[:, None] * (found[query] - z), limits)
+        delta = first_mislabelled(model, z, name, z + _LONGER[:, None] * (found[query] - z), limits, lost)
         if delta is not None:
             perturbation[query] = delta
-    return AttackRadii(np.nan_to_num(witnessed_norms(points, perturbation, p), nan=np.inf), perturbation, p)
+    return AttackRadii(np.nan_to_num(witnessed_norms(points, perturbation, p), nan=np.inf), perturbation, p, lost)
 
 
 def _interval(model: NearestNeighbors, Z: NDArray[np.float64], box: Box | None) -> tuple[float, float]:
@@ -156,64 +176,23 @@ def _decisions(model: NearestNeighbors, lower: float, width: float) -> _Decide:
     return decide
 
 
-def _maker(tool: str, name: str, options: dict[str, Any], norm: Norm) -> Callable[..., Any]:
-    """What makes the attack: the tool's class with its options, checked to be there."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ART tells what else it did not find
-            module = importlib.import_module(_HOME[tool])
-    except ImportError as error:
-        raise ToolMissingError(f"tool: {tool} is not installed: pip install 'convexrml[attacks]' ({error})") from error
-    attack = getattr(module, name, None)
-    if attack is None:
-        raise InvalidInputError(f"attack: {_HOME[tool]} has no {name!r}")
-    own: dict[str, Any] = {}
-    if name == "HopSkipJumpAttack":
-        own = {"constraint": "linf" if np.isinf(norm.order) else "l2"}
-    elif name == "HopSkipJump":
-        own = {"norm": np.inf if np.isinf(norm.order) else 2, "verbose": False}
-    elif tool == "art" and "verbose" in getattr(attack, "attack_params", ()):
-        own = {"verbose": False}
-
-    def make(*arguments: Any) -> Any:
-        try:
-            return attack(*arguments, **{**own, **options})
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"options: {tool}'s {name} does not take them: {error}") from error
-
-    return make
-
-
-def _by_foolbox(
-    make: Callable[..., Any],
-    decide: _Decide,
-    n_classes: int,
-    labels: NDArray[np.int64],
-    Z: NDArray[np.float64],
-    starts: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _by_foolbox(make: Callable[..., Any], target: _Target) -> NDArray[np.float64]:
     import foolbox
     from eagerpy.astensor import astensor
     from foolbox.models.numpy import NumPyModel
 
-    blackbox = NumPyModel(decide, bounds=(0, 1), data_format="channels_first")
-    criterion = foolbox.criteria.Misclassification(astensor(labels))
-    attacked = make().run(blackbox, astensor(Z), criterion, starting_points=astensor(starts))
+    blackbox = NumPyModel(target.decide, bounds=(0, 1), data_format="channels_first")
+    criterion = foolbox.criteria.Misclassification(astensor(target.labels))
+    attacked = make().run(blackbox, astensor(target.Z), criterion, starting_points=astensor(target.starts))
     return np.asarray(attacked.raw, dtype=np.float64)
 
 
-def _by_art(
-    make: Callable[..., Any],
-    decide: _Decide,
-    n_classes: int,
-    labels: NDArray[np.int64],
-    Z: NDArray[np.float64],
-    starts: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _by_art(make: Callable[..., Any], target: _Target) -> NDArray[np.float64]:
     from art.estimators.classification import BlackBoxClassifier
 
-    blackbox = BlackBoxClassifier(decide, input_shape=Z.shape[1:], nb_classes=n_classes, clip_values=(0, 1))
-    attacked = make(blackbox).generate(Z, y=np.eye(n_classes)[labels], x_adv_init=starts)
+    n = target.n_classes
+    blackbox = BlackBoxClassifier(target.decide, input_shape=target.Z.shape[1:], nb_classes=n, clip_values=(0, 1))
+    attacked = make(blackbox).generate(target.Z, y=np.eye(n)[target.labels], x_adv_init=target.starts)
     return np.asarray(attacked, dtype=np.float64)
 
 

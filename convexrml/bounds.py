@@ -58,6 +58,7 @@ def certified_radius(
     Returns
     -------
     CertifiedRadii
+        `lower` (n,), in the units of the input features, and the two training points that decide each bound.
 
     Raises
     ------

@@ -97,18 +97,29 @@ def exact_radius(
     Returns
     -------
     ExactRadii
+        `lower`, `upper` and `radius` (n,), in the units of the input features; `perturbation` (n, d), the witness of
+        each upper bound; `status` (n,), what is known of each query.
 
     Raises
     ------
     InvalidInputError
         If an argument does not fit the training set, the box leaves a query out, or an option has no effect on the road
         that is taken.
+    NotFittedError
+        If the model is not fitted.
     UnsupportedError
         By the search, for more than one neighbour in norm 1 or ∞: name a solver.
     SolverError
         If the solver is unknown, missing, without licence or cannot solve this class of programs.
     SearchInterrupted
         On Ctrl-C during the search: a KeyboardInterrupt whose `radii` hold what was finished.
+
+    Notes
+    -----
+    For k = 1 the programs are those of L. Wang, X. Liu, J. Yi, Y. Jiang, C.-J. Hsieh, Provably Robust Metric Learning,
+    NeurIPS 2020, section 3.  The projection within the search is D. Goldfarb, A. Idnani, A numerically stable dual
+    method for solving strictly convex quadratic programs, Mathematical Programming 27 (1983).  The radius of more
+    neighbours, its programs and the branch and bound are ours.
 
     Examples
     --------

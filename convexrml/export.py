@@ -45,7 +45,8 @@ def write_program(problem: cp.Problem, path: Path | str) -> Path:
     ----------
     problem : cvxpy.Problem
         Its parameters have values.
-    path : Path
+    path : Path or str
+        The file; its ending says the format.
 
     Returns
     -------

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from convexrml import attack_tools as tools
 from convexrml import attacks, bounds, exact
+from convexrml.attack_settings import ToolAttack
 from convexrml.docket import Docket
 from convexrml.errors import (
     CrossCheckInterrupted,
@@ -56,13 +58,35 @@ class AttackRoad(Protocol):
     ) -> AttackRadii: ...
 
 
+class ToolRoad(Protocol):
+    """A road to witnessed upper bounds by another's tool, called like `tool_attack_radius`."""
+
+    def __call__(  # noqa: D102
+        self, model: NearestNeighbors, Z: ArrayLike, y: ArrayLike, *, tool: str, attack: str,
+        options: Mapping[str, Any], seed: int, norm: Norm, box: Box | None, vote: Vote,
+    ) -> AttackRadii: ...  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True)
 class Roads:
-    """The roads that the judge compares; replace one to have the judge look at yours."""
+    """The roads that the judge compares; replace one to have the judge look at yours.
+
+    Parameters
+    ----------
+    certified : CertifiedRoad
+        Lower bounds; `certified_radius` by default.
+    exact : ExactRoad
+        Intervals; `exact_radius` by default.
+    attack : AttackRoad
+        Witnessed upper bounds; `attack_radius` by default.
+    tool : ToolRoad
+        Witnessed upper bounds by another's tool; `tool_attack_radius` by default.
+    """
 
     certified: CertifiedRoad = bounds.certified_radius
     exact: ExactRoad = exact.exact_radius
     attack: AttackRoad = attacks.attack_radius
+    tool: ToolRoad = tools.tool_attack_radius
 
 
 def default_solvers(n_neighbors: int, norm: Norm) -> tuple[str, ...]:
@@ -70,6 +94,18 @@ def default_solvers(n_neighbors: int, norm: Norm) -> tuple[str, ...]:
 
     One neighbour: the search, Clarabel and DAQP.  More: the search, and a mixed-integer solver, SCIP for norm 2 and
     HiGHS for norms 1 and ∞.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        k.
+    norm : Norm
+        Of perturbations.
+
+    Returns
+    -------
+    tuple of str
+        ``"search"``, and names of profiles.
     """
     if n_neighbors == 1:
         return (SEARCH, "clarabel", "daqp")
@@ -88,6 +124,7 @@ def crosscheck(
     accuracy: str = "accurate",
     time_limit: float | None = None,
     node_limit: int | None = None,
+    attack_tools: Sequence[str | ToolAttack] = (),
     roads: Roads | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> CrossCheckReport:
@@ -95,8 +132,9 @@ def crosscheck(
 
     What is compared, on every point: the certified radius with each exact interval; the certified radius with the
     attack radius; each exact lower bound with the attack radius and with every exact upper bound; and each upper bound
-    with its witness, at which the classifier itself has to lose the vote, inside the box, no longer than claimed.  Each
-    exact interval is also made into a certificate, which `convexrml.checker` has to accept in exact arithmetic.
+    with its witness, at which the classifier itself has to lose the vote, inside the box, no longer than claimed.  The
+    attacks of other people's tools, where asked for, are held to the same as the library's own.  Each exact interval
+    is also made into a certificate, which `convexrml.checker` has to accept in exact arithmetic.
 
     A comparison is **violated** when a lower bound exceeds an upper bound, whatever a solver says: every upper bound
     has a witness that the classifier itself mislabels, and every lower bound has given up all rounding on either side,
@@ -114,10 +152,11 @@ def crosscheck(
         Queries.
     y : (n,) array
         Their true labels.
-    norms : sequence of {1, 2, inf}
-    boxes : sequence of None or pairs (lower, upper)
+    norms : sequence of {1, 2, inf}, default (1, 2, inf)
+        Norms in which perturbations are measured.
+    boxes : sequence of None or pairs (lower, upper), default (None,)
         Each has to contain every query.
-    vote : {"plurality", "majority"}
+    vote : {"plurality", "majority"}, default "plurality"
         The vote that has to be lost; one neighbour knows no difference.
     solvers : sequence of str, optional
         The exact roads: ``"search"``, and the names of profiles by which the explicit programs are solved.  Default:
@@ -128,6 +167,9 @@ def crosscheck(
         Seconds for each query, norm, box and exact road; what is met leaves an interval.
     node_limit : int, optional
         The same for the nodes of the search.
+    attack_tools : sequence of str or ToolAttack, optional
+        Attacks of other people's tools to look at as well (extra ``attacks``): ``"foolbox"``, ``"art"``,
+        ``"foolbox:BoundaryAttack"``, or with settings `convexrml.ToolAttack`.
     roads : Roads, optional
         Roads to put in the dock instead of the library's own.
     progress : callable, optional
@@ -136,13 +178,24 @@ def crosscheck(
     Returns
     -------
     CrossCheckReport
+        All comparisons; `violated` counts those in which a road is convicted.
 
     Raises
     ------
-    InvalidInputError, SolverError
-        As the roads themselves.
+    InvalidInputError, SolverError, ToolMissingError
+        As the roads themselves; a road that does not take a norm is skipped instead.
+    NotFittedError
+        If the model is not fitted.
     CrossCheckInterrupted
         On Ctrl-C, with what was compared before it.
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> model = convexrml.NearestNeighbors().fit([[0.0], [4.0]], ["left", "right"])
+    >>> report = convexrml.crosscheck(model, [[1.0], [3.5]], ["left", "right"], norms=[2], solvers=["search", "daqp"])
+    >>> report.violated, report.checked > 0
+    (0, True)
     """
     roads = Roads() if roads is None else roads
     points = require_model(model).require_queries(Z)
@@ -160,6 +213,7 @@ def crosscheck(
             raise InvalidInputError(f"{name}: nothing to compare; give at least one")
     lost = as_vote(vote)
     limits = _Limits(accuracy, time_limit, node_limit)
+    by_tools = as_tool_attacks(attack_tools)
 
     comparisons: list[Comparison] = []
     solved: dict[tuple[str, int, str], ExactRadii] = {}
@@ -169,7 +223,7 @@ def crosscheck(
     def report() -> CrossCheckReport:
         return CrossCheckReport(
             tuple(comparisons), len(points), all_norms, all_boxes, tuple(asked), solved, tuple(notes),
-            model.n_neighbors, lost,
+            model.n_neighbors, lost, by_tools,
         )  # fmt: skip
 
     try:
@@ -179,9 +233,17 @@ def crosscheck(
             certified = roads.certified(model, points, labels, norm=norm).lower
             for at, box in enumerate(all_boxes):
                 docket = Docket(norm, at, comparisons)
-                attack = roads.attack(model, points, labels, norm=norm, box=box, vote=lost)
-                docket.witnesses(model, points, labels, box, lost, "attack", attack)
-                docket.bound_against_witness("certified", certified, "attack", attack.upper)
+                found = {"attack": roads.attack(model, points, labels, norm=norm, box=box, vote=lost)}
+                for by in by_tools:
+                    try:
+                        found[f"attack {by.name}"] = roads.tool(
+                            model, points, labels, **by.terms, norm=norm, box=box, vote=lost
+                        )
+                    except UnsupportedError as error:
+                        docket.skip("certified", certified, f"attack {by.name}", str(error))
+                for above, attack in found.items():
+                    docket.witnesses(model, points, labels, box, lost, above, attack)
+                    docket.bound_against_witness("certified", certified, above, attack.upper)
                 exacts: dict[str, ExactRadii] = {}
                 for name in names:
                     try:
@@ -199,13 +261,33 @@ def crosscheck(
                     docket.witnesses(model, points, labels, box, lost, f"exact {name}", interval)
                     docket.bound_against_interval(certified, f"exact {name}", interval)
                     docket.exact_against_witness(name, interval, f"exact {name}", interval.upper)
-                    docket.exact_against_witness(name, interval, "attack", attack.upper)
+                    for above, attack in found.items():
+                        docket.exact_against_witness(name, interval, above, attack.upper)
                     docket.certificates(model, points, labels, name, interval)
                 for one, other in itertools.permutations(exacts, 2):
                     docket.exact_against_witness(one, exacts[one], f"exact {other}", exacts[other].upper)
     except KeyboardInterrupt as stop:
         raise CrossCheckInterrupted(report()) from stop
     return report()
+
+
+def as_tool_attacks(named: Sequence[str | ToolAttack]) -> tuple[ToolAttack, ...]:
+    """Attacks of tools, each under a name of its own, and each there to be made.
+
+    Raises
+    ------
+    InvalidInputError
+        If two have one name, or there is no such tool or attack.
+    ToolMissingError
+        If a tool is not installed.
+    """
+    found = tuple(ToolAttack.named(one) if isinstance(one, str) else one for one in named)
+    names = [one.name for one in found]
+    for one in found:
+        if names.count(one.name) > 1:
+            raise InvalidInputError(f"attack_tools: {one.name} is there twice, and verdicts go by the name")
+        one.require_installed()
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,11 +40,33 @@ class Norm:
         return "inf" if math.isinf(self.order) else f"{self.order:.0f}"
 
     def of(self, vectors: NDArray[np.float64]) -> Any:
-        """The norm of the vectors along the last axis of an array."""
+        """The norm of the vectors along the last axis of an array.
+
+        Parameters
+        ----------
+        vectors : (..., d) array
+            Any number of vectors.
+
+        Returns
+        -------
+        (...) array or float
+            Their norms, as floating point computes them.
+        """
         return np.linalg.norm(vectors, ord=self.order, axis=-1)
 
     def dual_of(self, vectors: NDArray[np.float64]) -> Any:
-        """The dual norm of the vectors along the last axis of an array."""
+        """The dual norm of the vectors along the last axis of an array.
+
+        Parameters
+        ----------
+        vectors : (..., d) array
+            Any number of vectors.
+
+        Returns
+        -------
+        (...) array or float
+            Their norms of order q.
+        """
         return np.linalg.norm(vectors, ord=self.dual_order, axis=-1)
 
     def __str__(self) -> str:
@@ -88,12 +110,34 @@ class Box:
     upper: NDArray[np.float64]
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether each point (last axis) lies in the box; exact comparisons, no tolerance."""
+        """Whether each point lies in the box; exact comparisons, no tolerance.
+
+        Parameters
+        ----------
+        points : (..., d) array
+            Any number of points.
+
+        Returns
+        -------
+        (...) bool array
+            One for each point.
+        """
         inside: NDArray[np.bool_] = np.all((self.lower <= points) & (points <= self.upper), axis=-1)
         return inside
 
     def clip(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The nearest point of the box to each point, in every ℓ_p norm at once."""
+        """The nearest point of the box to each point, in every ℓ_p norm at once.
+
+        Parameters
+        ----------
+        points : (..., d) array
+            Any number of points.
+
+        Returns
+        -------
+        (..., d) array
+            The points, each coordinate brought between its sides.
+        """
         return np.clip(points, self.lower, self.upper)
 
 

@@ -36,7 +36,17 @@ _MORE: ContextVar[Path | None] = ContextVar("_MORE", default=None)
 
 @contextlib.contextmanager
 def also_from(directory: Path | None) -> Iterator[None]:
-    """Within this context the profiles of a folder join those that convexrml comes with (None: nothing joins).
+    """Within this context the profiles of a folder join those that convexrml comes with.
+
+    Parameters
+    ----------
+    directory : Path or None
+        A folder of TOML files; with None nothing joins.
+
+    Yields
+    ------
+    None
+        Nothing; to be used in a ``with`` statement.
 
     Raises
     ------
@@ -86,10 +96,25 @@ def get_profile(name: str, directory: Path | None = None) -> SolverProfile:
     directory : Path, optional
         As in `load_profiles`.
 
+    Returns
+    -------
+    SolverProfile
+        Whether or not the solver is installed.
+
     Raises
     ------
     UnknownSolverError
         If no profile has this name.
+    ProfileError
+        If a profile in the folder does not say what a profile has to say.
+    InvalidInputError
+        If the name is no string.
+
+    Examples
+    --------
+    >>> from convexrml.profiles import get_profile
+    >>> get_profile("Clarabel").problem_classes
+    ('LP', 'QP', 'SOCP', 'SDP')
     """
     if not isinstance(name, str):
         raise InvalidInputError(f"solver: needs the name of a profile, such as 'clarabel'; found {name!r}")

@@ -26,13 +26,46 @@ class Regulariser(Protocol):
     """What a program needs to know of R."""
 
     def value(self, M: NDArray[np.float64]) -> float:
-        """``R(M)`` of a feasible M."""
+        """``R(M)`` of a feasible M.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            Symmetric.
+
+        Returns
+        -------
+        float
+            In units of the hinges.
+        """
 
     def gradient(self, M: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``∇R(M)``, shape ``(d, d)``."""
+        """``∇R(M)``.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            Symmetric.
+
+        Returns
+        -------
+        (d, d) array
+            Symmetric.
+        """
 
     def feasible(self, M: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A matrix near M that is feasible: positive semidefinite, of the right trace where one is set."""
+        """A matrix near M that is feasible: positive semidefinite, of the right trace where one is set.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            What a solver left.
+
+        Returns
+        -------
+        (d, d) array
+            Symmetric.
+        """
 
     def dual_bound(self, C: NDArray[np.float64], total: float, slack: float = 0.0) -> float:
         """Lower bound on ``min over M ⪰ 0 of total − ⟨C, M⟩ + R(M)``, and so on F; rounding subtracted.
@@ -156,7 +189,23 @@ class FrobeniusPrior:
             object.__setattr__(self, "M0", prior)
 
     def prior(self, n_features: int) -> NDArray[np.float64]:
-        """M₀, shape ``(d, d)``."""
+        """M₀ for data of some number of features.
+
+        Parameters
+        ----------
+        n_features : int
+            d.
+
+        Returns
+        -------
+        (d, d) array
+            The identity where none was given.
+
+        Raises
+        ------
+        InvalidInputError
+            If M₀ has another shape.
+        """
         prior = np.eye(n_features) if self.M0 is None else self.M0
         if len(prior) != n_features:
             raise InvalidInputError(

@@ -124,3 +124,21 @@ def require_workers(n_jobs: object) -> None:
     whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
     if n_jobs is not None and (not whole or n_jobs == 0):
         raise InvalidInputError(f"n_jobs: needs a number of workers, -1 for all processors, or None; found {n_jobs!r}")
+
+
+def encoded_labels(name: str, labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Index into the sorted classes of each label; one that is no class is refused."""
+    if (labels.dtype.kind in "US") != (classes.dtype.kind in "US"):
+        raise InvalidInputError(
+            f"{name}: labels such as {labels[:1].tolist()[0]!r} cannot be compared with the training labels, such as "
+            f"{classes[:1].tolist()[0]!r}; give labels of the same kind, all numbers or all strings"
+        )
+    place = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    unknown = classes[place] != labels
+    if unknown.any():
+        known = ", ".join(map(repr, classes[:10].tolist())) + ", ..." * (len(classes) > 10)
+        raise InvalidInputError(
+            f"{name}: label {labels[unknown].tolist()[0]!r} at {int(np.argmax(unknown))} does not occur in the "
+            f"training set, which has {known}"
+        )
+    return place.astype(np.int64)

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from convexrml.attack_settings import ToolAttack
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii
 from convexrml.votes import Vote
@@ -37,7 +38,7 @@ class Comparison:
     box : int
         Index into the boxes that were tried.
     below, above : str
-        The two roads: ``"certified"``, ``"exact clarabel"``, ``"attack"`` ...
+        The two roads: ``"certified"``, ``"exact clarabel"``, ``"attack"``, ``"attack foolbox:BoundaryAttack"`` ...
     lower, upper : float
         What `below` claims to be a lower bound, and what `above` claims to be an upper bound.
     reason : str
@@ -84,13 +85,14 @@ class CrossCheckReport:
     boxes : tuple of Box or None
     solvers : tuple of str
     exact : mapping of (norm name, box index, solver) to ExactRadii
-        The exact radii that were compared.
-        Roads that do not take a norm are missing.
+        The exact radii that were compared.  Roads that do not take a norm are missing.
     notes : tuple of str
         What went wrong with single solves.
     n_neighbors : int
     vote : Vote
         The vote that had to be lost.
+    attack_tools : tuple of ToolAttack
+        The attacks of other people's tools that were looked at.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -102,14 +104,39 @@ class CrossCheckReport:
     notes: tuple[str, ...]
     n_neighbors: int = 1
     vote: Vote = Vote.PLURALITY
+    attack_tools: tuple[ToolAttack, ...] = ()
 
     def solvers_at(self, norm: Norm, box: int) -> tuple[str, ...]:
-        """The exact roads that took this norm and box; all of them where none did."""
+        """The exact roads that took this norm and box; all of them where none did.
+
+        Parameters
+        ----------
+        norm : Norm
+            One of `norms`.
+        box : int
+            Index into `boxes`.
+
+        Returns
+        -------
+        tuple of str
+            Names out of `solvers`.
+        """
         took = tuple(solver for solver in self.solvers if (norm.name, box, solver) in self.exact)
         return took or self.solvers
 
     def count(self, verdict: Verdict) -> int:
-        """How many comparisons got this verdict."""
+        """How many comparisons got this verdict.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            One of the four.
+
+        Returns
+        -------
+        int
+            Their number.
+        """
         return self._counts[verdict]
 
     @property

@@ -178,7 +178,7 @@ def test_progress(wine, capsys):
     )
     assert {number for number, _ in seen} == {0, 1} and seen[-1][1] <= 1e-3
     out, err = capsys.readouterr()
-    assert out == "" and "round 2" in err
+    assert out == "" and "2/2" in err and "gap" in err
 
 
 @pytest.mark.parametrize(

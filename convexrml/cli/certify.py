@@ -39,6 +39,7 @@ Examples:
 CROSSCHECK_EXAMPLES = """\b
 Examples:
   convexrml crosscheck --points 100 --norms 2 --solvers clarabel,daqp
+  convexrml crosscheck --points 10 --norms 2 --solvers search --attack-tools foolbox:BoundaryAttack,art
   convexrml crosscheck --replay convexrml-out/violations/point3-norm2-box0.npz
 """
 
@@ -70,6 +71,9 @@ _crosscheck_options = together(
     click.option("--solvers", callback=read_names, metavar="NAME,...",
                  help="Exact roads to compare: 'search', and solvers of the explicit programs. "
                       f"Default: search,{DEFAULT_PROGRAMS}."),
+    click.option("--attack-tools", callback=read_names, metavar="TOOL[:CLASS],...",
+                 help="Attacks of other tools as well, by their defaults: 'foolbox', 'art', 'foolbox:BoundaryAttack' "
+                      "(extra 'attacks')."),
     click.option("--out", type=FILE, metavar="DIR", default="convexrml-out/violations", show_default=True,
                  help="Folder for the instances that violate, one .npz each; earlier ones are overwritten."),
     click.option("--replay", type=FILE, metavar="FILE", help="Judge one saved instance again, and nothing else."),
@@ -144,7 +148,8 @@ def certify(
 @reporting_errors
 def crosscheck(
     points: int, norms: tuple[str, ...], vote: str, time_limit: float | None, node_limit: int | None,
-    solvers: tuple[str, ...] | None, out: Path, replay: Path | None, progress: bool | None, quiet: bool, **options: Any,
+    solvers: tuple[str, ...] | None, attack_tools: tuple[str, ...] | None, out: Path, replay: Path | None,
+    progress: bool | None, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Hold every road to a radius against every other: certified <= exact <= attack.
 
@@ -170,7 +175,7 @@ def crosscheck(
         check = study.check(
             data.head(points), n_neighbors=options["n_neighbors"], metric=metric, norms=norms, box=options["box"],
             clip=options["clip"], vote=vote, solvers=solvers, time_limit=time_limit, node_limit=node_limit,
-            progress=watch,
+            attack_tools=attack_tools or (), progress=watch,
         )  # fmt: skip
     report.print_crosscheck(check.judge, console)
     _save_violations(check.judge, check.model, check.data, range(len(check.data.X_test)), out, quiet)
@@ -185,10 +190,14 @@ def _save_violations(
     """Save what the judge objected to, and say how to replay it."""
     if not judge.violated:
         return
-    from convexrml.study.certify import versions
+    from convexrml.judge import SEARCH
     from convexrml.study.instances import save_violations, violating_instances
+    from convexrml.versions import versions
 
-    found = violating_instances(judge, model, data, points, versions(judge.solvers))
+    used = versions([name for name in judge.solvers if name != SEARCH]) | {
+        one.tool: one.version for one in judge.attack_tools
+    }
+    found = violating_instances(judge, model, data, points, used)
     paths = save_violations(found, folder)
     if not quiet:
         click.echo(f"\n{len(paths)} of {len(found)} violating instances written, the worst first. To judge one again:")

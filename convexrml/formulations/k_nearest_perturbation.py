@@ -80,6 +80,7 @@ class KNearestPerturbation(Writable):
     y : label
         Its true label.
     norm : {1, 2, inf}, default 2
+        Norm in which the perturbation is measured.
     box : pair of (lower, upper), Box or None
         In the units of the input; has to contain z.
     vote : {"plurality", "majority"}, default "plurality"

@@ -166,11 +166,17 @@ class MaxMinRadius(Writable):
         solver : str, default "clarabel"
             The name of a profile that takes SDPs: see ``convexrml solvers``.
         accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
         tolerance : float, default 1e-6
             Stop at ``upper − lower ≤ tolerance · upper``.  Also when a solve hardly shortens the interval: the solver
             cannot prove more, and the interval says how much that is.
         **options
             Native options of the solver, laid over the profile's.
+
+        Returns
+        -------
+        RadiusInterval
+            ``lower ≤ t* ≤ upper``, in the units of the input, with the metric and the multipliers behind them.
 
         Raises
         ------
@@ -201,7 +207,27 @@ class MaxMinRadius(Writable):
     def ask(
         self, t: float, solver: str = "clarabel", accuracy: str = "accurate", **options: object
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], SolverReport]:
-        """Solve for one radius: M (made feasible), the multipliers in the form of `RadiusInterval.duals`, the report.
+        """Solve for one radius.
+
+        Parameters
+        ----------
+        t : float
+            The radius, in the units of the input.
+        solver : str, default "clarabel"
+            A profile's name: see ``convexrml solvers``.
+        accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
+        **options
+            Native options of the solver, laid over the profile's.
+
+        Returns
+        -------
+        M : (d, d) array
+            Made feasible; the identity where nothing was returned.
+        duals : dict of arrays
+            In the form of `RadiusInterval.duals`.
+        report : SolverReport
+            What the solver claimed.
 
         Raises
         ------
@@ -221,13 +247,29 @@ class MaxMinRadius(Writable):
         return self.objective.feasible(M) if np.isfinite(M).all() else np.eye(d), duals, report
 
     def upper_bound(self, duals: Mapping[str, NDArray[np.float64]]) -> float:
-        """Upper bound on the largest least radius from *any* multipliers, in the form of `RadiusInterval.duals`."""
+        """Upper bound on the largest least radius from *any* multipliers, by weak duality; rounding is subtracted.
+
+        Parameters
+        ----------
+        duals : mapping of arrays
+            In the form of `RadiusInterval.duals`.
+
+        Returns
+        -------
+        float
+            In the units of the input; what single triplets prove where the multipliers prove nothing better.
+        """
         return self.objective.upper_bound(duals["separation"], duals["length"], float(duals["radius"]))
 
     def quasiconcave(self) -> cp.Problem:
         """The whole program in cvxpy's quasiconvex rules; its value is t in units of the input.
 
         Numerators and lengths are variables of their own, for cvxpy takes a ratio only of these.
+
+        Returns
+        -------
+        cvxpy.Problem
+            For ``solve(qcp=True, eps=..., solver=...)``.
         """
         m = len(self.triplets)
         numerators, lengths = cp.Variable(m, nonneg=True), cp.Variable(m, pos=True)

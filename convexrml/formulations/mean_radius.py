@@ -95,6 +95,7 @@ class MeanRadius:
     Parameters
     ----------
     triplets : Triplets
+        Their weights are the ``c_i``.
     norm : {1, 2, inf}, default 2
         Of perturbations.
     cap : float, default inf
@@ -121,7 +122,18 @@ class MeanRadius:
         self.objective = MeanRadiusObjective(triplets, as_norm(norm), cap)
 
     def program(self, M: NDArray[np.float64]) -> RobustHinge:
-        """The explicit program of the step at M, with `RobustHinge.problem` and its dual."""
+        """The explicit program of the step at M, with `RobustHinge.problem` and its dual.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            The present metric, of trace d.
+
+        Returns
+        -------
+        RobustHinge
+            Of the shortfall of the models, with a τ, a margin and a weight for each triplet.
+        """
         model = self.objective.model(M)
         return RobustHinge(
             model.triplets, tau=model.tau, norm=model.norm, margin=model.margin, regulariser=model.regulariser
@@ -144,6 +156,7 @@ class MeanRadius:
         solver : str, default "clarabel"
             The name of a profile that takes SDPs: see ``convexrml solvers``.
         accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
         start : (d, d) array, optional
             A metric, rescaled to trace d; the identity by default.
         max_steps : int, default 20
@@ -152,6 +165,11 @@ class MeanRadius:
             Stop when the proven bound on the gain is at most this share of the ceiling; also when no length ascends.
         **options
             Native options of the solver, laid over the profile's.
+
+        Returns
+        -------
+        MeanRadiusSolution
+            The last metric, its value, and what is proved of them.
 
         Raises
         ------

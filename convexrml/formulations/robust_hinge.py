@@ -53,6 +53,7 @@ class RobustHinge(Writable):
     Parameters
     ----------
     triplets : Triplets
+        Their weights are the ``c_i``.
     tau : float or (m,) array
         τ ≥ 0, the radius to defend, in the units of the input; one for each triplet if an array.
     norm : {1, 2, inf}, default 2
@@ -149,6 +150,7 @@ class RobustHinge(Writable):
         solver : str, default "clarabel"
             The name of a profile that takes SDPs: see ``convexrml solvers``.
         accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
         **options
             Native options of the solver, laid over the profile's.
 
@@ -190,6 +192,11 @@ class RobustHinge(Writable):
         ----------
         duals : mapping of arrays
             ``"hinge"`` (m,) and ``"length"`` (m, d), in the form of ``Solution.duals``.
+
+        Returns
+        -------
+        float
+            At least 0, in the units of F.
         """
         return self.objective.lower_bound(duals["hinge"], duals["length"])
 

@@ -18,7 +18,18 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     components_: NDArray[np.float64]
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:
-        """``X Lᵀ``, shape ``(n, r)``: Euclidean distances there are Mahalanobis distances of X."""
+        """``X Lᵀ``: Euclidean distances there are Mahalanobis distances of X.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, in the units of the training points.
+
+        Returns
+        -------
+        (n, r) array
+            Their images under L.
+        """
         check_is_fitted(self)
         try:
             points = validate_data(self, X, reset=False, dtype=np.float64)
@@ -27,7 +38,13 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return np.asarray(points @ self.components_.T)
 
     def get_mahalanobis_matrix(self) -> NDArray[np.float64]:
-        """``M = Lᵀ L``, shape ``(d, d)``."""
+        """``M = Lᵀ L``.
+
+        Returns
+        -------
+        (d, d) array
+            M, for `convexrml.NearestNeighbors`; positive semidefinite up to rounding.
+        """
         check_is_fitted(self)
         return self.components_.T @ self.components_
 

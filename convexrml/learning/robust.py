@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,7 @@ from convexrml.learning.base import MetricLearner, components_of
 from convexrml.learning.first_order import Progress
 from convexrml.learning.mining import MinedTriplets, mine_triplets
 from convexrml.learning.optimum import FIRST_ORDER, optimum
-from convexrml.learning.progress import Watch, shown_progress
+from convexrml.learning.progress import progress_bar
 from convexrml.learning.training import checked_training_set
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
@@ -58,8 +58,7 @@ class RobustMetricLearner(MetricLearner):
         R: ``λ/2 ‖M − I‖²``; ``λ trace M``; or none, with ``trace M`` fixed at the number of features.
     strength : float, default 0.3
         λ as a multiple of ``g / d``; "fixed_trace" has no use for it.
-    n_targets : int, default 3
-    n_impostors : int, default 2
+    n_targets, n_impostors : int, default 3 and 2
         How many near points of the own class and of other classes each point has triplets with (all pairs).
     n_rounds : int, default 5
         How often triplets are mined and the program is solved.
@@ -69,7 +68,7 @@ class RobustMetricLearner(MetricLearner):
     max_triplets : int, default 100_000
         Where all points would have more, as many points as keep below it are drawn at random as anchors.
     solver : str, default "first_order"
-        ``"first_order"`` (`convexrml.learning.first_order`), or the name of a solver profile for the explicit SDP
+        ``"first_order"`` (``convexrml/learning/first_order.py``), or the name of a solver profile for the explicit SDP
         (`formulations.RobustHinge`; small training sets only).
     tol : float, default 1e-3
         Relative gap between value and lower bound up to which each program is solved.
@@ -172,12 +171,13 @@ class RobustMetricLearner(MetricLearner):
         self.callback = callback
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> RobustMetricLearner:
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the metric.
 
         Parameters
         ----------
         X : (N, d) array
+            Training points, finite.
         y : (N,) array
             Labels.
 
@@ -191,13 +191,22 @@ class RobustMetricLearner(MetricLearner):
         varying = np.ptp(X_, axis=0) > 0
         if not varying.any():
             raise InvalidInputError("X: every feature is constant; there is nothing to learn a metric from")
-        with shown_progress(self.verbose, self.n_rounds, self.callback) as watch:
+        with progress_bar(self.verbose, self.n_rounds) as show:
+
+            def watch(number: int, now: Progress) -> None:
+                show(number, f"round {number + 1}: iteration {now.n_iter}, value {now.value:.5g}, gap {now.gap:.1e}")
+                if self.callback is not None:
+                    self.callback(number, now)
+
             L = components_of(self._rounds(np.ascontiguousarray(X_[:, varying]), y_, watch))
+            show(self.n_rounds_, f"{self.n_iter_} iterations, gap {self.gap_:.1e}")
         self.components_ = np.zeros((len(L), len(varying)))
         self.components_[:, varying] = L
         return self
 
-    def _rounds(self, X: NDArray[np.float64], y: NDArray[Any], watch: Watch) -> NDArray[np.float64]:
+    def _rounds(
+        self, X: NDArray[np.float64], y: NDArray[Any], watch: Callable[[int, Progress], object]
+    ) -> NDArray[np.float64]:
         ends = time.perf_counter() + (math.inf if self.max_time is None else self.max_time)
         norm, anchors, M = as_norm(self.norm), self._anchors(len(X)), np.eye(X.shape[1])
         self.n_iter_, self.n_rounds_, self.converged_, self.share_ = 0, 0, True, 1.0

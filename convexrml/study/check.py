@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from convexrml import profiles
+from convexrml.attack_settings import ToolAttack
 from convexrml.errors import CrossCheckInterrupted
 from convexrml.judge import SEARCH, crosscheck, default_solvers
 from convexrml.metric import MahalanobisMetric
@@ -51,6 +52,7 @@ def check(
     solvers: Sequence[str] | None = None,
     time_limit: float | None = None,
     node_limit: int | None = None,
+    attack_tools: Sequence[str | ToolAttack] = (),
     progress: Progress | None = None,
 ) -> Check:
     """Let the judge compare all roads on every test point: without a box, and with it where one is given.
@@ -64,7 +66,7 @@ def check(
     vote : {"plurality", "majority"}
     solvers : sequence of str, optional
         ``"search"`` and the names of profiles; default: those of `judge.default_solvers`.
-    time_limit, node_limit : optional
+    time_limit, node_limit, attack_tools : optional
         As in `judge.crosscheck`.
 
     Returns
@@ -84,7 +86,7 @@ def check(
         try:
             judge = crosscheck(
                 model, data.X_test, data.y_test, norms=norms, boxes=boxes, vote=vote, solvers=solvers,
-                time_limit=time_limit, node_limit=node_limit, progress=tick,
+                time_limit=time_limit, node_limit=node_limit, attack_tools=attack_tools, progress=tick,
             )  # fmt: skip
         except CrossCheckInterrupted as stop:
             judge, interrupted = stop.report, True

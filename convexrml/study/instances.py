@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.attack_settings import ToolAttack
 from convexrml.errors import ConvexrmlError, DataFileError
 from convexrml.judge import Roads, crosscheck
 from convexrml.metric import MahalanobisMetric
@@ -45,6 +46,8 @@ class Instance:
         What `below` claimed as a lower bound, and what `above` claimed as an upper bound.
     solvers : tuple of str
         Exact roads that were compared.
+    attack_tools : tuple of ToolAttack
+        Attacks of tools that were, too.
     versions : dict
         With which it was seen.
     """
@@ -64,6 +67,7 @@ class Instance:
     upper: float
     solvers: tuple[str, ...]
     versions: dict[str, str | None]
+    attack_tools: tuple[ToolAttack, ...] = ()
 
     def judge(
         self, roads: Roads | None = None, *, time_limit: float | None = None, node_limit: int | None = None
@@ -72,7 +76,8 @@ class Instance:
         model = NearestNeighbors(self.n_neighbors, self.metric).fit(self.X, self.y)
         return crosscheck(
             model, self.query[None], [self.label], norms=(self.norm,), boxes=(self.box,), vote=self.vote,
-            solvers=self.solvers, time_limit=time_limit, node_limit=node_limit, roads=roads,
+            solvers=self.solvers, time_limit=time_limit, node_limit=node_limit, attack_tools=self.attack_tools,
+            roads=roads,
         )  # fmt: skip
 
     def save(self, path: Path) -> None:
@@ -90,6 +95,7 @@ class Instance:
         arrays["norm"], arrays["n_neighbors"] = np.array(self.norm), np.array(self.n_neighbors)
         arrays["vote"] = np.array(self.vote)
         arrays["versions"] = np.array(json.dumps(self.versions))
+        arrays["attack_tools"] = np.array(json.dumps([one.terms for one in self.attack_tools]))
         np.savez_compressed(path, **arrays)
 
 
@@ -129,6 +135,7 @@ def load_instance(path: Path) -> Instance:
             upper=float(arrays["values"][1]),
             solvers=tuple(str(solver) for solver in arrays["solvers"]),
             versions=json.loads(str(arrays["versions"])),
+            attack_tools=tuple(ToolAttack(**terms) for terms in json.loads(str(arrays.get("attack_tools", "[]")))),
         )
     except KeyError as error:
         raise DataFileError(f"{path}: is no saved instance: it has no array {error}") from error
@@ -181,6 +188,7 @@ def violating_instances(
                 upper=violation.upper,
                 solvers=report.solvers_at(violation.norm, violation.box),
                 versions=versions,
+                attack_tools=report.attack_tools,
             )
     return found
 

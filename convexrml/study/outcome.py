@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convexrml.errors import InvalidInputError
 from convexrml.ledger import Ledger, storage
-from convexrml.study.plan import Plan, Question, read_plan
+from convexrml.study.plan import BY_TOOL, Plan, Question, read_plan
 from convexrml.study.tasks import Case, asked_roads, cases, chunks
 
 Floats = NDArray[np.float64]
@@ -29,6 +29,8 @@ class Cell:
     labels : (n,) array
     certified, exact_lower, exact_upper, attack : (n,) arrays
         NaN where a road was not asked for, or a point is not done yet.
+    tools : dict of (n,) arrays
+        Upper bounds by the attacks of other people's tools that were asked for, by their names in the plan.
     status : (n,) object array
         Names of `convexrml.RadiusStatus`; None where there is no exact radius.
     accepted : (n,) object array
@@ -44,6 +46,7 @@ class Cell:
     exact_lower: Floats
     exact_upper: Floats
     attack: Floats
+    tools: dict[str, Floats]
     status: NDArray[Any]
     accepted: NDArray[Any]
     fragile: list[dict[str, Any]]
@@ -56,7 +59,7 @@ class Cell:
     @property
     def upper(self) -> Floats:
         """The best witnessed upper bound of each point; NaN where there is none."""
-        return np.fmin(self.exact_upper, self.attack)
+        return np.fmin.reduce([self.exact_upper, self.attack, *self.tools.values()])
 
     @property
     def violations(self) -> NDArray[np.int64]:
@@ -71,6 +74,14 @@ class Cell:
     def empirical_error(self, radius: float) -> float:
         """The share of points whose upper bound is at most `radius`; NaN if any is missing."""
         return _share(self.upper, radius)
+
+    def attack_error(self, name: str, radius: float) -> float:
+        """The share of points that one attack, the library's ``attack`` or a tool's, changes within `radius`."""
+        return _share(self.by_attack(name), radius)
+
+    def by_attack(self, name: str) -> Floats:
+        """The upper bounds of one attack."""
+        return self.attack if name == "attack" else self.tools[name]
 
     @property
     def clean_error(self) -> float:
@@ -99,7 +110,22 @@ class Outcome:
     data: dict[str, Any]
 
     def of(self, data: str, question: Question, metric: str | None = None) -> list[Cell]:
-        """The cells of one data set and question, of one metric if it is named, in the plan's order."""
+        """The cells of one data set and question, in the plan's order.
+
+        Parameters
+        ----------
+        data : str
+            Name of a data set of the plan's.
+        question : Question
+            One of the plan's.
+        metric : str, optional
+            Name of a metric of the plan's; all of them if not given.
+
+        Returns
+        -------
+        list of Cell
+            One for each metric and seed.
+        """
         return [
             cell
             for cell in self.cells
@@ -109,7 +135,20 @@ class Outcome:
         ]
 
     def radii(self, data: str, question: Question) -> tuple[float, ...]:
-        """The radii at which errors are stated; none while the first metric's are not known."""
+        """The radii at which errors are stated.
+
+        Parameters
+        ----------
+        data : str
+            Name of a data set of the plan's.
+        question : Question
+            One of the plan's.
+
+        Returns
+        -------
+        tuple of float
+            In the units of the features; empty while the first metric's radii, which they may refer to, are not known.
+        """
         if not self.plan.relative:
             return self.plan.radii
         first = self.of(data, question, self.plan.metrics[0].name)
@@ -117,7 +156,13 @@ class Outcome:
         return tuple(factor * median for factor in self.plan.radii) if 0 < median < np.inf else ()
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """One record for each data set, metric, seed, question and test point."""
+        """One record for each data set, metric, seed, question and test point.
+
+        Yields
+        ------
+        dict
+            What was asked, and what was found: radii in the units of the features, NaN where nothing is known yet.
+        """
         for cell in self.cells:
             about = {"data": cell.case.data.name, "metric": cell.case.metric.name, "seed": cell.case.seed}
             asked = cell.question
@@ -135,12 +180,22 @@ class Outcome:
                     "exact_lower": float(cell.exact_lower[query]),
                     "exact_upper": float(cell.exact_upper[query]),
                     "attack_upper": float(cell.attack[query]),
+                    **{f"{one.name}_upper": self._by_tool(cell, one.name, query) for one in self.plan.attacks},
                     "status": cell.status[query],
                     "certificate_accepted": cell.accepted[query],
                 }
 
+    @staticmethod
+    def _by_tool(cell: Cell, name: str, query: int) -> float:
+        return float(cell.tools[name][query]) if name in cell.tools else float("nan")
+
     def to_frame(self) -> Any:
         """`records` as a pandas DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each data set, metric, seed, question and test point.
 
         Raises
         ------
@@ -156,6 +211,18 @@ class Outcome:
 
 def read_outcome(plan_file: Path, results: Path) -> Outcome:
     """Read what a study found so far; what is missing is NaN.
+
+    Parameters
+    ----------
+    plan_file : Path
+        The study's file.
+    results : Path
+        Its results.
+
+    Returns
+    -------
+    Outcome
+        Its cells, and what is on record about its runs.
 
     Raises
     ------
@@ -184,6 +251,7 @@ def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question) -> Cell:
     n = data["n_test"]
     certified, lower, upper, attack = (np.full(n, np.nan) for _ in range(4))
     status, accepted = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
+    tools = {road.removeprefix(BY_TOOL): np.full(n, np.nan) for road in question.roads if road.startswith(BY_TOOL)}
     fragile = []
     for road in asked_roads(question):
         for start, stop in chunks(n, plan.chunk):
@@ -194,6 +262,8 @@ def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question) -> Cell:
                 certified[at] = found["lower"]
             elif road == "attack":
                 attack[at] = found["upper"]
+            elif road.startswith(BY_TOOL):
+                tools[road.removeprefix(BY_TOOL)][at] = found["upper"]
             else:
                 lower[at], upper[at], status[at] = found["lower"], found["upper"], found["status"]
                 accepted[at] = found.get("accepted")
@@ -204,7 +274,9 @@ def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question) -> Cell:
         point["query"]: point | {"upper": float(best[point["query"]])} for point in fragile if robust[point["query"]]
     }
     ordered = sorted(nearest.values(), key=lambda point: (point["upper"], point["query"]))
-    return Cell(case, question, np.array(data["labels"]), certified, lower, upper, attack, status, accepted, ordered)
+    return Cell(
+        case, question, np.array(data["labels"]), certified, lower, upper, attack, tools, status, accepted, ordered
+    )
 
 
 def _share(radii: Floats, radius: float) -> float:

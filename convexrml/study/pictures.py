@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from convexrml.study.outcome import Cell, Floats, Outcome
 
 # Okabe and Ito's palette: told apart by colour-blind readers; more metrics than colours start it again, dashed.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BROKEN = (":", "--", "-.")
 _SHOWN = 6  # fragile points in a picture
 
 
@@ -28,8 +30,9 @@ def pictures(outcome: Outcome) -> Iterator[tuple[str, str, Figure]]:
             stem, about = f"{data.name}-{number}", f"{data.name}, {question}"
             yield (
                 f"{stem}-robust-error",
-                f"{about}: certified robust error; bands: least to greatest over seeds",
-                (robust_error_curves(cells)),
+                f"{about}: certified robust error{', broken: by each attack' if question.attacks else ''}; "
+                "bands: least to greatest over seeds",
+                robust_error_curves(cells),
             )
             if any(np.isfinite(_ratios(cell)).any() for cell in cells):
                 yield f"{stem}-ratio", f"{about}: certified (closed form) over exact radius", ratio_histogram(cells)
@@ -38,23 +41,32 @@ def pictures(outcome: Outcome) -> Iterator[tuple[str, str, Figure]]:
                 yield (
                     f"{stem}-fragile",
                     f"{about}: the most fragile points, {cells[0].case.metric.name}",
-                    (fragile_points(cells[0])),
+                    fragile_points(cells[0]),
                 )
 
 
 def robust_error_curves(cells: Sequence[Cell]) -> Figure:
-    """Share of points whose lower bound is at most ε: the mean over seeds for each metric, and least to greatest."""
+    """Share of points whose lower bound is at most ε: the mean over seeds for each metric, and least to greatest.
+
+    Where tools attack, also the share that each attack changes within ε, broken lines in the metric's colour.
+    """
     figure, axes = _canvas()
     radii = np.concatenate([cell.lower[np.isfinite(cell.lower)] for cell in cells])
     end = 1.04 * float(radii.max(initial=0)) or 1.0
     at = np.linspace(0, end, 400)
     for number, (metric, group) in enumerate(_by_metric(cells)):
-        errors = np.array([np.searchsorted(np.sort(cell.lower), at, side="right") / len(cell.lower) for cell in group])
+        errors = np.array([_shares(cell.lower, at) for cell in group])
         style = {"color": _COLOURS[number % len(_COLOURS)], "ls": "-" if number < len(_COLOURS) else "--"}
         axes.plot(at, errors.mean(axis=0), label=metric, lw=1.8, **style)
         if len(group) > 1:
             axes.fill_between(at, errors.min(axis=0), errors.max(axis=0), color=style["color"], alpha=0.15, lw=0)
-    axes.set(xlim=(0, end), ylim=(0, 1.02), xlabel="ε", ylabel="certified robust error")
+        for attack, dashes in zip(cells[0].question.attacks, itertools.cycle(_BROKEN)):
+            found = np.array([_shares(cell.by_attack(attack), at) for cell in group])
+            if not np.isnan(found).any():
+                label = f"{metric}, {attack}"
+                axes.plot(at, found.mean(axis=0), label=label, lw=1.2, color=style["color"], ls=dashes)
+    ylabel = "robust error" if cells[0].question.attacks else "certified robust error"
+    axes.set(xlim=(0, end), ylim=(0, 1.02), xlabel="ε", ylabel=ylabel)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
@@ -146,6 +158,12 @@ def _images(shown: Sequence[dict[str, Any]], shape: tuple[int, ...]) -> Figure:
 
 def _caption(point: dict[str, Any]) -> str:
     return f"#{point['query']}: {point['upper']:.4g}"
+
+
+def _shares(radii: Floats, at: Floats) -> Floats:
+    if np.isnan(radii).any():
+        return np.full(len(at), np.nan)
+    return np.searchsorted(np.sort(radii), at, side="right") / len(radii)
 
 
 def _ratios(cell: Cell) -> Floats:

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from convexrml.attack_settings import TOOLS, ToolAttack
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.norms import as_norm
-from convexrml.toml_tables import Malformed, Reader, fields, flag, read_toml, text, texts
+from convexrml.toml_tables import (
+    Malformed,
+    Reader,
+    among,
+    fields,
+    flag,
+    list_of,
+    number,
+    read_toml,
+    settings_table,
+    share,
+    signed,
+    tables_of,
+    text,
+    texts,
+    whole,
+)
 from convexrml.votes import as_vote
 
 FORMAT = 1
 ROADS = ("certified", "exact", "attack")
+BY_TOOL = "attack:"  # a road begins with it that is an attack of the plan, by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +89,32 @@ class MetricPlan:
 
 
 @dataclasses.dataclass(frozen=True)
+class AttackPlan:
+    """An attack of another's tool: the road ``attack:NAME`` of questions.
+
+    Attributes
+    ----------
+    name : str
+    tool, attack : str
+        See `convexrml.ToolAttack`.
+    options : mapping
+        Of the attack.
+    seed : int or None
+        None takes the seed of each run.
+    """
+
+    name: str
+    tool: str
+    attack: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    seed: int | None = None
+
+    def settings(self, seed: int) -> ToolAttack:
+        """The attack in the run with this seed."""
+        return ToolAttack(self.tool, self.attack, self.options, seed if self.seed is None else self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
 class Question:
     """What is asked of every test point.
 
@@ -83,7 +126,7 @@ class Question:
     box : tuple of float
         Lower and upper side for every feature; empty for none.  Test points are clipped into it.
     roads : tuple of str
-        Among `ROADS`.
+        Among `ROADS`, or ``attack:NAME`` with the name of an `AttackPlan`.
     certificates : bool
         Whether exact radii are also made into certificates, and these checked in exact arithmetic.
     time_limit : float or None
@@ -99,6 +142,12 @@ class Question:
     certificates: bool = False
     time_limit: float | None = None
     node_limit: int | None = None
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """Names of the attacks to be shown one by one: where tools attack, theirs and the library's own."""
+        found = tuple(road.removeprefix(BY_TOOL) for road in self.roads if "attack" in road)
+        return () if found == ("attack",) else found
 
     def __str__(self) -> str:
         """As headings have it: ``11-NN, ℓ2, majority``."""
@@ -117,6 +166,7 @@ class Plan:
     data : tuple of DataPlan
     metrics : tuple of MetricPlan
     questions : tuple of Question
+    attacks : tuple of AttackPlan
     seeds : tuple of int
         One run for each: of the learners and, where test points are held out, of the split.
     radii : tuple of float
@@ -135,6 +185,7 @@ class Plan:
     data: tuple[DataPlan, ...]
     metrics: tuple[MetricPlan, ...]
     questions: tuple[Question, ...]
+    attacks: tuple[AttackPlan, ...]
     seeds: tuple[int, ...]
     radii: tuple[float, ...]
     relative: bool
@@ -155,17 +206,18 @@ def read_plan(path: Path) -> Plan:
         table = read_toml(path)
         if "format" not in table:
             raise Malformed(f"{path.name}: format: missing key; write format = {FORMAT}")
-        written = _whole(0)(f"{path.name}: format", table.pop("format"))
+        written = whole(0)(f"{path.name}: format", table.pop("format"))
         if written != FORMAT:
             raise Malformed(
                 f"{path.name}: format {written} is not known here (this version reads {FORMAT}); upgrade convexrml"
             )
-        found = fields(path.name, table, _PLAN, optional=("seeds", "report", "chunk"))
+        found = fields(path.name, table, _PLAN, optional=("attack", "seeds", "report", "chunk"))
         report = found.pop("report", {"radii": (0.5, 1.0, 1.5), "relative": True})
         plan = Plan(
             data=found.pop("data"),
             metrics=found.pop("metric"),
             questions=found.pop("question"),
+            attacks=found.pop("attack", ()),
             **{"seeds": (0,), "chunk": 100, "relative": False} | found | report,
             folder=path.resolve().parent,
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -177,8 +229,8 @@ def read_plan(path: Path) -> Plan:
 
 
 def _require_consistent(name: str, plan: Plan) -> None:
-    for what, names in (("data", [one.name for one in plan.data]), ("metric", [one.name for one in plan.metrics])):
-        if len(set(names)) < len(names):
+    for what, tables in (("data", plan.data), ("metric", plan.metrics), ("attack", plan.attacks)):
+        if len({one.name for one in tables}) < len(tables):
             raise Malformed(f"{name}: {what}: two have the same name")
     for data in plan.data:
         if data.test and not data.train:
@@ -195,48 +247,19 @@ def _require_consistent(name: str, plan: Plan) -> None:
             raise Malformed(f"{name}: question: certificates are of exact radii, and roads leave these out")
         if question.n_neighbors > 1 and question.norm != "2" and "exact" in question.roads:
             raise Malformed(f"{name}: question: exact radii of more than one neighbour are searched in norm 2 only")
+    asked = {road for question in plan.questions for road in question.roads if road not in ROADS}
+    named = {BY_TOOL + attack.name for attack in plan.attacks}
+    for attack in plan.attacks:
+        if attack.name in ROADS:
+            raise Malformed(
+                f"{name}: attack {attack.name!r}: has the name of a road of the library's own; choose another"
+            )
+    for road in sorted(asked - named):
+        raise Malformed(f"{name}: question: roads: {road!r} needs a table [[attack]] of this name")
+    for road in sorted(named - asked):
+        raise Malformed(f"{name}: attack: no question has the road {road!r}")
     if len(set(plan.questions)) < len(plan.questions):
         raise Malformed(f"{name}: question: two are the same")
-
-
-def _number(where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise Malformed(f"{where}: expected a number that is not negative, found {value!r}")
-    return float(value)
-
-
-def _share(where: str, value: Any) -> float:
-    if not 0 < _number(where, value) < 1:
-        raise Malformed(f"{where}: expected a number between 0 and 1, found {value!r}")
-    return float(value)
-
-
-def _whole(minimum: int) -> Reader:
-    def read(where: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise Malformed(f"{where}: expected a whole number, at least {minimum}; found {value!r}")
-        return value
-
-    return read
-
-
-def _list(item: Reader, least: int = 1, most: float = math.inf) -> Reader:
-    def read(where: str, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            length = f"{least}" if most == least else f"at least {least}"
-            raise Malformed(f"{where}: expected a list of {length}; found {value!r}")
-        return tuple(item(where, entry) for entry in value)
-
-    return read
-
-
-def _among(*choices: str) -> Reader:
-    def read(where: str, value: Any) -> str:
-        if value not in choices:
-            raise Malformed(f"{where}: expected one of {', '.join(choices)}; found {value!r}")
-        return str(value)
-
-    return read
 
 
 def _checked(check: Any) -> Reader:
@@ -250,74 +273,57 @@ def _checked(check: Any) -> Reader:
 
 
 def _odd(where: str, value: Any) -> int:
-    if _whole(1)(where, value) % 2 == 0:
+    if whole(1)(where, value) % 2 == 0:
         raise Malformed(f"{where}: expected an odd number of neighbours, found {value!r}")
     return int(value)
 
 
-def _signed(where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise Malformed(f"{where}: expected a number, found {value!r}")
-    return float(value)
-
-
-def _parameters(where: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise Malformed(f"{where}: expected a table of parameters, found {value!r}")
-    return MappingProxyType(value)
-
-
-def _tables(kind: Any, readers: Mapping[str, Reader], needed: tuple[str, ...] = ()) -> Reader:
-    """Tables ``[[...]]``, each read into a record; keys that are not needed have defaults in the record."""
-    optional = tuple(set(readers) - set(needed))
-
-    def read(where: str, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not value:
-            raise Malformed(f"{where}: expected at least one table [[{where.split(': ')[-1]}]]; found {value!r}")
-        return tuple(
-            kind(**fields(f"{where}[{at}]", table, readers, optional=optional)) for at, table in enumerate(value)
-        )
-
-    return read
+def _road(where: str, value: str) -> str:
+    return value if value.startswith(BY_TOOL) else among(*ROADS, f"{BY_TOOL}NAME")(where, value)
 
 
 def _report(where: str, value: Any) -> dict[str, Any]:
-    return fields(where, value, {"radii": _list(_number), "relative": flag}, optional=("relative",))
+    return fields(where, value, {"radii": list_of(number), "relative": flag}, optional=("relative",))
 
 
 _PLAN: Mapping[str, Reader] = {
     "title": text,
-    "data": _tables(
+    "data": tables_of(
         DataPlan,
         {
             "name": text,
             "train": text,
             "test": text,
-            "test_size": _share,
-            "test_points": _whole(1),
-            "shuffle": _whole(0),
-            "scale": _among("minmax", "none"),
-            "image_shape": _list(_whole(1), 2, 2),
+            "test_size": share,
+            "test_points": whole(1),
+            "shuffle": whole(0),
+            "scale": among("minmax", "none"),
+            "image_shape": list_of(whole(1), 2, 2),
         },
         needed=("name",),
     ),
-    "metric": _tables(
-        MetricPlan, {"name": text, "method": text, "parameters": _parameters, "file": text}, needed=("name",)
+    "metric": tables_of(
+        MetricPlan, {"name": text, "method": text, "parameters": settings_table, "file": text}, needed=("name",)
     ),
-    "question": _tables(
+    "question": tables_of(
         Question,
         {
             "n_neighbors": _odd,
             "norm": _checked(as_norm),
             "vote": _checked(as_vote),
-            "box": _list(_signed, 2, 2),
-            "roads": lambda where, value: tuple(_among(*ROADS)(where, road) for road in texts(where, value)),
+            "box": list_of(signed, 2, 2),
+            "roads": lambda where, value: tuple(_road(where, road) for road in texts(where, value)),
             "certificates": flag,
-            "time_limit": _number,
-            "node_limit": _whole(0),
+            "time_limit": number,
+            "node_limit": whole(0),
         },
     ),
-    "seeds": _list(_whole(0)),
-    "chunk": _whole(1),
+    "attack": tables_of(
+        AttackPlan,
+        {"name": text, "tool": among(*TOOLS), "attack": text, "options": settings_table, "seed": whole(0)},
+        needed=("name", "tool"),
+    ),
+    "seeds": list_of(whole(0)),
+    "chunk": whole(1),
     "report": _report,
 }

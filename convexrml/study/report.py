@@ -168,7 +168,8 @@ def print_crosscheck(judge: CrossCheckReport, console: Console, *, points: Seque
     """Print the judge's counts and what stands behind them; `points` are the queries' numbers in the test set."""
     norms = ", ".join(map(str, judge.norms))
     vote = "" if judge.n_neighbors == 1 else f"{judge.vote.value} of {judge.n_neighbors}; "
-    _heading(console, f"Cross-check of {judge.n_queries} points: {vote}{norms}; {', '.join(judge.solvers)}")
+    roads = ", ".join([*judge.solvers, *(f"attack {one.name}" for one in judge.attack_tools)])
+    _heading(console, f"Cross-check of {judge.n_queries} points: {vote}{norms}; {roads}")
     table = _table("checked", "violated", "inconclusive", "skipped")
     table.add_row(*(str(count) for count in (judge.checked, judge.violated, judge.inconclusive, judge.skipped)))
     console.print(table)

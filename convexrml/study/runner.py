@@ -12,10 +12,10 @@ from pathlib import Path
 
 from convexrml.errors import DataFileError
 from convexrml.ledger import RUNNING, Ledger, Task, storage
-from convexrml.study.certify import versions
 from convexrml.study.clock import Progress
 from convexrml.study.plan import Plan, read_plan
-from convexrml.study.tasks import DONE, FAILED, Key, Wanted, Workshop, wanted
+from convexrml.study.tasks import DONE, FAILED, TOOL, Key, Wanted, Workshop, wanted
+from convexrml.versions import versions
 
 _BEAT = 20.0  # seconds between signs of life, well below the ledger's patience
 _POLL = 0.5  # seconds between looks at what another process is doing
@@ -82,12 +82,21 @@ def run_study(
     progress : callable, optional
         Called with the stage, what is finished and how much there is.
 
+    Returns
+    -------
+    Standing
+        At the end; failed tasks are listed, and left.
+
     Raises
     ------
     DataFileError
         If the study file or the results cannot be used, or a file of data or metrics cannot be read.
+    ToolMissingError, InvalidInputError
+        If a tool whose attacks are asked for is not installed, or has no such attack: before any work is done.
     """
     plan = read_plan(plan_file)
+    for attack in plan.attacks:
+        attack.settings(0).require_installed()
     with storage(results), Ledger(results) as ledger, _pulse(results) as working_on:
         _note(ledger, plan, plan_file, command)
         mended = ledger.mend()
@@ -114,6 +123,18 @@ def run_study(
 
 def read_standing(plan_file: Path, results: Path) -> Standing:
     """How far a study is, as its results say; it may be running.
+
+    Parameters
+    ----------
+    plan_file : Path
+        The study's file.
+    results : Path
+        Its results.
+
+    Returns
+    -------
+    Standing
+        Counts of what is finished, and what failed.
 
     Raises
     ------
@@ -148,7 +169,8 @@ def name(key: Key) -> str:
         return f"data {key['data']['name']}"
     if key["do"] == "learn":
         return f"learning {key['method']} on {key['data']['name']}"
-    return f"{key['road']} radii of {key['data']['name']}, test points {key['at'][0]} to {key['at'][1] - 1}"
+    road = f"attack {key['attack']['tool']}:{key['attack']['attack']}" if key["road"] == TOOL else key["road"]
+    return f"{road} radii of {key['data']['name']}, test points {key['at'][0]} to {key['at'][1] - 1}"
 
 
 def _extended(ledger: Ledger, plan: Plan) -> list[Wanted]:
@@ -192,7 +214,8 @@ def _pulse(path: Path) -> Iterator[list[Task]]:
 
 def _note(ledger: Ledger, plan: Plan, plan_file: Path, command: str) -> None:
     """Add this run to the record: a study that was continued by another version says so."""
-    run = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "command": command, "versions": versions()}
+    used = versions() | {attack.tool: attack.settings(0).version for attack in plan.attacks}
+    run = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "command": command, "versions": used}
     ledger.note(
         {
             "title": plan.title,

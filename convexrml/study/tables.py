@@ -1,33 +1,16 @@
-"""Tables of a study in the paper's layout, as Markdown and as LaTeX."""
+"""Tables of a study in the paper's layout, and its points as CSV."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convexrml.documents.blocks import Table
 from convexrml.study.outcome import Cell, Outcome, spread
 from convexrml.study.plan import Question
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Attributes
-    ----------
-    title : str
-    columns : tuple of str
-    rows : tuple of tuples of str
-    note : str
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def error_table(outcome: Outcome, question: Question) -> Table:
@@ -39,6 +22,8 @@ def error_table(outcome: Outcome, question: Question) -> Table:
     columns = ["data", "radii", "metric", "clean"]
     columns += [f"certified, ε{i + 1}" for i in range(len(outcome.plan.radii))]
     columns += [f"empirical, ε{i + 1}" for i in range(len(outcome.plan.radii))]
+    attacks = question.attacks
+    columns += [f"{attack}, ε{i + 1}" for attack in attacks for i in range(len(outcome.plan.radii))]
     rows = []
     for data in outcome.plan.data:
         radii = outcome.radii(data.name, question)
@@ -47,18 +32,21 @@ def error_table(outcome: Outcome, question: Question) -> Table:
             if not cells:
                 continue
             errors = [_errors([cell.clean_error for cell in cells])]
-            for kind in (Cell.certified_error, Cell.empirical_error):
-                errors += [_errors([kind(cell, radius) for cell in cells]) for radius in radii]
+            kinds: list[Callable[..., float]] = [Cell.certified_error, Cell.empirical_error]
+            kinds += [functools.partial(Cell.attack_error, name=attack) for attack in attacks]
+            for kind in kinds:
+                errors += [_errors([kind(cell, radius=radius) for cell in cells]) for radius in radii]
                 errors += ["–"] * (len(outcome.plan.radii) - len(radii))
             rows.append((data.name, ", ".join(f"{radius:.4g}" for radius in radii) or "–", metric, *errors))
     relative = "times the median radius under the first metric" if outcome.plan.relative else "as listed"
     factors = ", ".join(f"{radius:g}" for radius in outcome.plan.radii)
+    by_each = f"; {', '.join(attacks)}: by this attack alone" if attacks else ""
     note = (
         f"Robust error at ε: the share of test points whose radius is at most ε; certified counts by the proved lower "
-        f"bound, empirical by the witnessed upper bound. Radii: {factors}, {relative}. "
+        f"bound, empirical by the best witnessed upper bound{by_each}. Radii: {factors}, {relative}. "
         "[least, greatest] over seeds; – is not there yet or was not asked for."
     )
-    return Table(f"Robust error: {question}", tuple(columns), tuple(rows), note)
+    return Table(tuple(columns), tuple(rows), f"Robust error: {question}", note)
 
 
 def runs_table(outcome: Outcome) -> Table:
@@ -67,7 +55,7 @@ def runs_table(outcome: Outcome) -> Table:
     for run in outcome.facts.get("runs", []):
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         rows.append((run["started"], run["command"] or "(from Python)", versions))
-    return Table("Runs", ("started", "command", "versions"), tuple(rows))
+    return Table(("started", "command", "versions"), tuple(rows), "Runs")
 
 
 def data_table(outcome: Outcome) -> Table:
@@ -79,23 +67,7 @@ def data_table(outcome: Outcome) -> Table:
             (name, *sizes, *(found["sha256"][part][:16] for part in ("X_train", "y_train", "X_test", "y_test")))
         )
     hashes = tuple(f"sha256 {part}" for part in ("X_train", "y_train", "X_test", "y_test"))
-    return Table("Data", ("data", "training points", "test points", "features", *hashes), tuple(rows))
-
-
-def markdown(table: Table) -> str:
-    """A table as Markdown."""
-    lines = [f"## {table.title}", "", _row(table.columns), "|" + "---|" * len(table.columns)]
-    lines += map(_row, table.rows)
-    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
-
-
-def latex(table: Table) -> str:
-    """A table as LaTeX (booktabs)."""
-    head = " & ".join(map(_tex, table.columns))
-    body = [" & ".join(map(_tex, row)) + r" \\" for row in table.rows]
-    parts = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title + '. ' + table.note)}}}"]
-    parts += [rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}", r"\toprule", head + r" \\", r"\midrule", *body]
-    return "\n".join([*parts, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return Table(("data", "training points", "test points", "features", *hashes), tuple(rows), "Data")
 
 
 def write_csv(outcome: Outcome, path: Path) -> None:
@@ -116,16 +88,3 @@ def _errors(values: Sequence[float]) -> str:
         return "–"
     mean, least, greatest = spread(values)
     return f"{mean:.3f}" if f"{least:.3f}" == f"{greatest:.3f}" else f"{mean:.3f} [{least:.3f}, {greatest:.3f}]"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-_TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
-_TEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "ℓ": r"$\ell$", "ε": r"$\varepsilon$", "∞": r"$\infty$"}
-_TEX |= {"–": "--"}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from convexrml.attack_tools import tool_attack_radius
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
 from convexrml.checker import Rejected, check
@@ -29,9 +30,10 @@ from convexrml.study.catalogue import PUBLISHED
 from convexrml.study.data import DataSet, load_data, load_dataset
 from convexrml.study.files import read_metric
 from convexrml.study.learn import make_learner
-from convexrml.study.plan import DataPlan, MetricPlan, Plan, Question
+from convexrml.study.plan import BY_TOOL, AttackPlan, DataPlan, MetricPlan, Plan, Question
 
 DONE, FAILED = "done", "failed"
+TOOL = "tool"  # a road in a task's key: an attack of another's tool, by its settings, whatever its name
 FRAGILE = 3  # of each task's points, so many perturbations are kept: for the pictures
 
 Key = dict[str, Any]
@@ -45,6 +47,7 @@ class Case:
     metric: MetricPlan
     seed: int
     folder: Path
+    attacks: tuple[AttackPlan, ...] = ()
 
     @property
     def data_key(self) -> Key:
@@ -75,7 +78,7 @@ class Case:
         """Of the task that asks about the test points from `start` up to `stop`."""
         asked = dataclasses.asdict(question)
         del asked["roads"]
-        return {
+        key = {
             **self.data_key,
             "do": "radii",
             "metric": self.metric_key,
@@ -83,6 +86,10 @@ class Case:
             "road": road,
             "at": [start, stop],
         }
+        if not road.startswith(BY_TOOL):
+            return key
+        (attack,) = (one for one in self.attacks if BY_TOOL + one.name == road)
+        return key | {"road": TOOL, "attack": attack.settings(self.seed).terms}
 
 
 def cases(plan: Plan) -> Iterator[Case]:
@@ -90,7 +97,7 @@ def cases(plan: Plan) -> Iterator[Case]:
     for data in plan.data:
         for metric in plan.metrics:
             for seed in plan.seeds:
-                yield Case(data, metric, seed, plan.folder)
+                yield Case(data, metric, seed, plan.folder, plan.attacks)
 
 
 def asked_roads(question: Question) -> Iterator[str]:
@@ -269,6 +276,9 @@ def _radii(model: NearestNeighbors, data: DataSet, question: Question, key: Key,
         return {"upper": attack.upper.tolist()} | _fragile(
             attack.upper, attack.upper > 0, attack.perturbation, Z, start
         )
+    if road == TOOL:
+        by_tool = tool_attack_radius(model, Z, y, **key["attack"], norm=question.norm, box=box, vote=question.vote)
+        return {"upper": by_tool.upper.tolist()}
     exact = exact_radius(
         model, Z, y, norm=question.norm, box=box, vote=question.vote, time_limit=question.time_limit,
         node_limit=question.node_limit, n_jobs=n_jobs, certificates=question.certificates,
