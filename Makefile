@@ -19,7 +19,7 @@ export MPLBACKEND ?= Agg
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint format types wheel check clean distclean
+.PHONY: help demo test test-slow docs lint format types wheel check clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3] [PYTEST_ARGS=...]"
@@ -33,6 +33,11 @@ test: $(VENV)/.installed-test ## Run the tests
 
 test-slow: $(VENV)/.installed-test ## Run the slow tests, which `make test` leaves out
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+docs: $(VENV)/.installed-docs ## Build the site into docs/_build/html; a warning is an error
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	$(BIN)/python tests/check_site.py docs/_build/html
 
 lint: $(VENV)/.installed-dev ## Check style and formatting (ruff)
 	$(BIN)/ruff check .
@@ -52,8 +57,8 @@ check: ## Everything that continuous integration runs
 	.ci/run
 
 clean: ## Remove what building and testing left behind
-	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find convexrml solvers tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist docs/_build docs/gallery *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find convexrml solvers tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## The same, and the virtual environment and the results
 	rm -rf $(VENV) $(OUT)
@@ -86,4 +91,9 @@ $(VENV)/.installed-test: $(VENV)/.created pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
 	@echo "Installing convexrml and its development tools into $(VENV); the first time takes a minute or two ..."
 	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
+	@echo "Installing convexrml and what builds its site into $(VENV); the first time takes a minute or two ..."
+	$(PIP) install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test

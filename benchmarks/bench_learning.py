@@ -14,7 +14,12 @@ import convexrml
 Settings = dict[str, Any]
 
 _ROBUST_GAP, _ROBUST_TRIPLETS = 1e-2, 20_000
-_EXACT_STEPS = {0.5: (40, 160), 0.9: (40, 160, 400), 0.95: (160, 400, 800)}  # for each dropout
+_EXACT_STEPS = {  # for each learning rate and dropout
+    (0.01, 0.5): (40, 160),
+    (0.01, 0.9): (160, 400),
+    (0.01, 0.95): (400, 800),
+    (0.003, 0.5): (200, 400),
+}
 _ARML_EPOCHS = {0.001: (30, 100, 300), 0.01: (10, 30, 100, 300)}  # of each learning rate
 _ARML_MANY = 100  # features
 
@@ -88,7 +93,11 @@ def _arml_grid(d: int) -> list[Settings]:
 
 
 def _exact_grid(d: int) -> list[Settings]:
-    return [{"dropout": dropout, "n_steps": n} for dropout, ns in _EXACT_STEPS.items() for n in ns]
+    return [
+        {"learning_rate": rate, "dropout": dropout, "n_steps": n}
+        for (rate, dropout), ns in _EXACT_STEPS.items()
+        for n in ns
+    ]
 
 
 METHODS = (
@@ -142,7 +151,7 @@ METHODS = (
         "ExactRadiusLearner",
         exact,
         _exact_grid,
-        "all training points; numbers of steps and dropouts from the grid, not chosen by the learner itself.",
+        "all training points; rate, dropout and number of steps from the grid, not chosen by the learner itself.",
     ),
     Method(
         "control: nearest triplets",

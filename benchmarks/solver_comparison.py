@@ -20,9 +20,9 @@ import click  # noqa: E402
 from convexrml.compare.families import FAMILIES  # noqa: E402
 from convexrml.compare.guide import guide  # noqa: E402
 from convexrml.compare.main import compare  # noqa: E402
-from convexrml.compare.page import write_markdown  # noqa: E402
 from convexrml.compare.rows import read_rows  # noqa: E402
 from convexrml.compare.runner import Limits  # noqa: E402
+from convexrml.documents.markdown import write_markdown  # noqa: E402
 from convexrml.ledger import Ledger  # noqa: E402
 from convexrml.profiles import load_profiles  # noqa: E402
 from convexrml.study.report import progress_bars  # noqa: E402
@@ -47,7 +47,7 @@ def write_guide(results: Path, docs: Path) -> list[Path]:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + "."
     )
-    return write_markdown(guide(rows, limits["seconds"], load_profiles(), COMMAND, said), docs, "solvers.md")
+    return write_markdown(guide(rows, limits["seconds"], load_profiles(), COMMAND, said), docs / "solvers.md")
 
 
 @click.command()

@@ -29,6 +29,7 @@ class ToolAttack:
     Attributes
     ----------
     tool : {"foolbox", "art"}
+        Whose attack.
     attack : str
         Name of a class in ``foolbox.attacks`` or ``art.attacks.evasion`` that attacks by decisions alone and takes
         starting points; default ``HopSkipJumpAttack``, ``HopSkipJump``.
@@ -58,7 +59,18 @@ class ToolAttack:
 
     @classmethod
     def named(cls, name: str) -> ToolAttack:
-        """Read ``"foolbox"``, ``"art"``, or with an attack's class ``"foolbox:BoundaryAttack"``."""
+        """Read a tool, or a tool and the attack's class.
+
+        Parameters
+        ----------
+        name : str
+            ``"foolbox"``, ``"art"``, ``"foolbox:BoundaryAttack"``.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such tool.
+        """
         tool, _, attack = name.partition(":")
         return cls(tool, attack)
 
@@ -82,6 +94,11 @@ class ToolAttack:
 
     def require_installed(self) -> type:
         """The attack's class.
+
+        Returns
+        -------
+        type
+            A class of the tool's.
 
         Raises
         ------

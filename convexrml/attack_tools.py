@@ -69,6 +69,7 @@ def tool_attack_radius(
     y : (n,) array
         Their true labels.
     tool : {"foolbox", "art"}, default "foolbox"
+        Whose attack.
     attack : str, optional
         Name of a class in ``foolbox.attacks`` or ``art.attacks.evasion`` that attacks by decisions alone and takes
         starting points; default ``HopSkipJumpAttack``, ``HopSkipJump``.
@@ -89,7 +90,8 @@ def tool_attack_radius(
     Returns
     -------
     AttackRadii
-        `upper` is inf where nothing mislabelled was found, and 0 for a query that is mislabelled as it stands.
+        `upper` (n,), in the units of the input features, inf where nothing mislabelled was found, and 0 for a query
+        that is mislabelled as it stands; `perturbation` (n, d), the witnesses.
 
     Raises
     ------
@@ -100,6 +102,11 @@ def tool_attack_radius(
         option.
     UnsupportedError
         If the sides of the box differ between features.
+
+    Notes
+    -----
+    HopSkipJump: J. Chen, M. I. Jordan, M. J. Wainwright, HopSkipJumpAttack: a query-efficient decision-based attack,
+    IEEE Symposium on Security and Privacy 2020; in the tools' own implementations.
     """
     p = as_norm(norm)
     points = model.require_queries(Z)

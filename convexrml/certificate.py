@@ -158,7 +158,7 @@ class Certificate:
     n_neighbors : int
     vote : Vote
     label : str
-        As `convexrml.checker.label_text` writes it.
+        As ``checker.label_text`` writes it: ``"i:3"``, ``"f:0x1.8p+0"``, ``"s:left"``.
     query : (d,) array
     witness : (d,) array or None
         The point behind `upper`.
@@ -185,7 +185,13 @@ class Certificate:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The certificate's file."""
+        """The certificate's file.
+
+        Returns
+        -------
+        bytes
+            What `convexrml.checker.check` takes; ``docs/certificates.md`` has the format.
+        """
         sections: dict[str, NDArray[Any] | None] = {"query": self.query, "witness": self.witness}
         if self.box is not None:
             sections |= {"box_lower": self.box.lower, "box_upper": self.box.upper}
@@ -213,6 +219,16 @@ class Certificate:
 
 def read_certificate(data: bytes) -> Certificate:
     """Read a certificate, without checking anything that it claims.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+
+    Returns
+    -------
+    Certificate
+        What the file says.
 
     Raises
     ------

@@ -28,6 +28,7 @@ class RobustHingeObjective:
     Parameters
     ----------
     triplets : Triplets
+        Their weights are the ``c_i``.
     norm : Norm
         Of the perturbation, order p; q is dual to it.
     tau : float or (m,) array
@@ -49,7 +50,18 @@ class RobustHingeObjective:
         object.__setattr__(self, "margin", one_for_each("margin", self.margin, len(self.triplets)))
 
     def hinges(self, M: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``h_i(M)`` of each triplet, shape ``(m,)``."""
+        """``h_i(M)`` of each triplet.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            Symmetric.
+
+        Returns
+        -------
+        (m,) array
+            In units of squared distance under M.
+        """
         T = self.triplets
         return np.asarray(self.margin + 2 * self.tau * T.lengths(M, self.norm) - T.margins(M))
 
@@ -57,19 +69,46 @@ class RobustHingeObjective:
         """``F(M)`` of a symmetric M: an upper bound on the minimum wherever M is feasible.
 
         Computed in floating point, so within about ``(m + 2 d) u`` of the sum of the terms' magnitudes.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            Symmetric.
+
+        Returns
+        -------
+        float
+            In units of squared distance under M.
         """
         return float(self.triplets.weights @ np.maximum(self.hinges(M), 0)) + self.regulariser.value(M)
 
     def gradient(self, M: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A subgradient of F at M, symmetric ``(d, d)``; the gradient where F is differentiable."""
+        """A subgradient of F at M; the gradient where F is differentiable.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            Symmetric.
+
+        Returns
+        -------
+        (d, d) array
+            Symmetric.
+        """
         return self.regulariser.gradient(M) - self.combine(*self.multipliers(M))[0]
 
     def multipliers(self, M: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The multipliers that M suggests: ``a_i = c_i`` where the hinge is positive, and ``q_i = a_i ∂‖M v_i‖_q``.
 
+        Parameters
+        ----------
+        M : (d, d) array
+            Symmetric.
+
         Returns
         -------
         a : (m,) array
+            ``c_i`` or 0.
         Q : (m, d) array
             ``‖q_i‖_p ≤ a_i`` and ``⟨q_i, M v_i⟩ = a_i ‖M v_i‖_q``.
         """
@@ -100,14 +139,44 @@ class RobustHingeObjective:
         return self.regulariser.dual_bound(C, float(np.dot(self.margin, a)) - off, slack)
 
     def admissible(self, a: ArrayLike, q: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The multipliers as they may be used: ``0 ≤ a ≤ c``, ``‖q_i‖_p ≤ a_i`` for real numbers."""
+        """The multipliers as they may be used: ``0 ≤ a ≤ c``, ``‖q_i‖_p ≤ a_i`` for real numbers.
+
+        Parameters
+        ----------
+        a : (m,) array
+            NaN counts as 0.
+        q : (m, d) array
+            A row that is not finite counts as 0.
+
+        Returns
+        -------
+        a : (m,) array
+            Brought into ``[0, c]``.
+        Q : (m, d) array
+            Each row brought into its ball.
+        """
         m, d = self.triplets.V.shape
         clipped = np.minimum(np.nan_to_num(np.asarray(a, dtype=np.float64).reshape(m), nan=0.0), self.triplets.weights)
         clipped = np.where(clipped > _VANISHING, clipped, 0.0)
         return clipped, inside_ball(np.asarray(q, dtype=np.float64).reshape(m, d), clipped, self.norm)
 
     def combine(self, a: NDArray[np.float64], Q: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """``C = Σ sym((a_i s_i − 2 τ_i q_i) v_iᵀ)``, and what it may be off in Frobenius norm."""
+        """``C = Σ sym((a_i s_i − 2 τ_i q_i) v_iᵀ)``, the matrix of the dual.
+
+        Parameters
+        ----------
+        a : (m,) array
+            Admissible multipliers of the hinges.
+        Q : (m, d) array
+            Those of the lengths.
+
+        Returns
+        -------
+        C : (d, d) array
+            Symmetric to the last bit.
+        slack : float
+            What it may be off in Frobenius norm.
+        """
         return weighted_sum(self.triplets, a, 2 * np.reshape(self.tau, (-1, 1)) * Q)
 
 
@@ -149,5 +218,6 @@ def one_for_each(name: str, values: ArrayLike, m: int, least: float = -np.inf) -
     array = float_array(name, values)
     if array.shape not in ((), (m,)) or (array < least).any():
         bound = "" if np.isinf(least) else f" that is at least {least:g}"
-        raise InvalidInputError(f"{name}: needs one number{bound}, or one for each of the {m} triplets")
+        found = f"shape {array.shape}" if array.shape not in ((), (m,)) else f"{array.min():g}"
+        raise InvalidInputError(f"{name}: needs one number{bound}, or one for each of the {m} triplets; found {found}")
     return np.ascontiguousarray(np.broadcast_to(array, m))

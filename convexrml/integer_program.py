@@ -18,7 +18,7 @@ from convexrml.formulations.known_radius import attacked, farthest_corner
 from convexrml.formulations.solution import ClaimedSolution
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
-from convexrml.results import ExactRadii, RadiusStatus
+from convexrml.results import ExactRadii, RadiusStatus, no_evidence
 from convexrml.solve import ClaimedStatus, require_capable
 from convexrml.visits import ROUNDING_WIDTH, status_of
 from convexrml.votes import Vote
@@ -75,9 +75,7 @@ def exact_radius_by_integer_program(
         upper=np.array([answer.upper for answer in answers]),
         perturbation=np.array([answer.perturbation for answer in answers]),
         status=np.array([answer.status for answer in answers], dtype=object),
-        negative=np.full(n, -1, dtype=np.int64),
-        positives=(np.zeros(0, dtype=np.int64),) * n,
-        multipliers=(np.zeros(0),) * n,
+        **no_evidence(n),
         solves=np.array([answer.solves for answer in answers], dtype=np.int64),
         tolerance=tolerance + ROUNDING_WIDTH,
         solver=profile.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from convexrml.errors import (
     SolverMissingError,
     UnsupportedError,
 )
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii
 from convexrml.verdicts import Comparison, CrossCheckReport
@@ -69,7 +69,19 @@ class ToolRoad(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Roads:
-    """The roads that the judge compares; replace one to have the judge look at yours."""
+    """The roads that the judge compares; replace one to have the judge look at yours.
+
+    Parameters
+    ----------
+    certified : CertifiedRoad
+        Lower bounds; `certified_radius` by default.
+    exact : ExactRoad
+        Intervals; `exact_radius` by default.
+    attack : AttackRoad
+        Witnessed upper bounds; `attack_radius` by default.
+    tool : ToolRoad
+        Witnessed upper bounds by another's tool; `tool_attack_radius` by default.
+    """
 
     certified: CertifiedRoad = bounds.certified_radius
     exact: ExactRoad = exact.exact_radius
@@ -82,6 +94,18 @@ def default_solvers(n_neighbors: int, norm: Norm) -> tuple[str, ...]:
 
     One neighbour: the search, Clarabel and DAQP.  More: the search, and a mixed-integer solver, SCIP for norm 2 and
     HiGHS for norms 1 and ∞.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        k.
+    norm : Norm
+        Of perturbations.
+
+    Returns
+    -------
+    tuple of str
+        ``"search"``, and names of profiles.
     """
     if n_neighbors == 1:
         return (SEARCH, "clarabel", "daqp")
@@ -128,10 +152,11 @@ def crosscheck(
         Queries.
     y : (n,) array
         Their true labels.
-    norms : sequence of {1, 2, inf}
-    boxes : sequence of None or pairs (lower, upper)
+    norms : sequence of {1, 2, inf}, default (1, 2, inf)
+        Norms in which perturbations are measured.
+    boxes : sequence of None or pairs (lower, upper), default (None,)
         Each has to contain every query.
-    vote : {"plurality", "majority"}
+    vote : {"plurality", "majority"}, default "plurality"
         The vote that has to be lost; one neighbour knows no difference.
     solvers : sequence of str, optional
         The exact roads: ``"search"``, and the names of profiles by which the explicit programs are solved.  Default:
@@ -153,18 +178,32 @@ def crosscheck(
     Returns
     -------
     CrossCheckReport
+        All comparisons; `violated` counts those in which a road is convicted.
 
     Raises
     ------
     InvalidInputError, SolverError, ToolMissingError
-        As the roads themselves.
+        As the roads themselves; a road that does not take a norm is skipped instead.
+    NotFittedError
+        If the model is not fitted.
     CrossCheckInterrupted
         On Ctrl-C, with what was compared before it.
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> model = convexrml.NearestNeighbors().fit([[0.0], [4.0]], ["left", "right"])
+    >>> report = convexrml.crosscheck(model, [[1.0], [3.5]], ["left", "right"], norms=[2], solvers=["search", "daqp"])
+    >>> report.violated, report.checked > 0
+    (0, True)
     """
     roads = Roads() if roads is None else roads
-    points = model.require_queries(Z)
+    points = require_model(model).require_queries(Z)
     model.encode(y, len(points))
     labels = np.asarray(y)
+    for name, given in (("norms", norms), ("boxes", boxes), ("solvers", solvers)):
+        if isinstance(given, (str, Box)) or not (given is None or isinstance(given, Iterable)):
+            raise InvalidInputError(f"{name}: needs a list of them; found {given!r}; write [{given!r}]")
     all_norms = tuple(as_norm(norm) for norm in norms)
     all_boxes = tuple(as_box(box, model.n_features_in_) for box in boxes)
     for box in all_boxes:

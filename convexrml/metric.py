@@ -35,19 +35,41 @@ class MahalanobisMetric:
 
     @classmethod
     def euclidean(cls, n_features: int) -> MahalanobisMetric:
-        """``M = I``."""
+        """``M = I``.
+
+        Parameters
+        ----------
+        n_features : int
+            d.
+        """
         return cls(n_features)
 
     @classmethod
     def from_components(cls, components: ArrayLike) -> MahalanobisMetric:
-        """``M = Lᵀ L`` from L of shape ``(r, d)``; any r ≥ 1, any rank."""
+        """``M = Lᵀ L``.
+
+        Parameters
+        ----------
+        components : (r, d) array
+            L; any r ≥ 1, any rank, square or not.
+
+        Raises
+        ------
+        InvalidInputError
+            If L is not a finite matrix.
+        """
         return cls(_matrix_shape("metric", components).shape[1], components=_matrix_shape("metric", components))
 
     @classmethod
     def from_matrix(cls, matrix: ArrayLike) -> MahalanobisMetric:
-        """M of shape ``(d, d)``, symmetric and positive semidefinite up to rounding in its own precision.
+        """M itself, symmetric and positive semidefinite up to rounding in its own precision.
 
         Rounding here is ``64 d ε ‖M‖₂`` with ε that of the dtype given (float32 matrices are judged as float32).
+
+        Parameters
+        ----------
+        matrix : (d, d) array
+            M.
 
         Raises
         ------
@@ -59,7 +81,10 @@ class MahalanobisMetric:
         M = _matrix_shape("metric", matrix)
         d = len(M)
         if M.shape != (d, d):
-            raise InvalidInputError(f"metric: a matrix M must be square; found shape {M.shape}")
+            raise InvalidInputError(
+                f"metric: a matrix M must be square; found shape {M.shape}; components L (r, d) are passed to "
+                "MahalanobisMetric.from_components"
+            )
         asymmetry = float(np.abs(M - M.T).max())
         symmetric = (M + M.T) / 2
         eigenvalues = np.linalg.eigvalsh(symmetric)
@@ -103,7 +128,20 @@ class MahalanobisMetric:
         return 0 if self.components is None else sum(self.components.shape)
 
     def sites(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Sites ``u_i = M x_i`` of shape ``(n, d)`` and offsets ``c_i = x_iᵀ M x_i`` of shape ``(n,)``."""
+        """Sites and offsets of points.
+
+        Parameters
+        ----------
+        X : (n, d) float64 array
+            Points.
+
+        Returns
+        -------
+        sites : (n, d) array
+            ``u_i = M x_i``.
+        offsets : (n,) array
+            ``c_i = x_iᵀ M x_i``.
+        """
         if self.components is not None:
             Y = np.ascontiguousarray(X @ self.components.T)
             return np.ascontiguousarray(Y @ self.components), products_of_rows(Y, Y)
@@ -122,12 +160,35 @@ def as_metric(metric: ArrayLike | MahalanobisMetric | None, n_features: int) -> 
     if metric is None:
         return MahalanobisMetric.euclidean(n_features)
     if not isinstance(metric, MahalanobisMetric):
+        if isinstance(metric, str) or hasattr(metric, "get_mahalanobis_matrix"):
+            raise InvalidInputError(
+                f"metric: needs a matrix M (d, d), components L (r, d), a MahalanobisMetric, or None for the Euclidean "
+                f"metric; found {metric!r}; a learner's is learner.get_mahalanobis_matrix()"
+            )
         shape = float_array("metric", metric).shape
         square = len(shape) == 2 and shape[0] == shape[1]
         metric = (MahalanobisMetric.from_matrix if square else MahalanobisMetric.from_components)(metric)
     if metric.n_features != n_features:
-        raise InvalidInputError(f"metric: acts on {metric.n_features} features; the data have {n_features}")
+        raise InvalidInputError(
+            f"metric: acts on {metric.n_features} features; the data have {n_features}; take the one that belongs to "
+            "these data"
+        )
     return metric
+
+
+def sites_of_distinct_rows(
+    metric: MahalanobisMetric, X: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sites and offsets, the same bits for the same row: a BLAS product may round equal rows differently."""
+    rows = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0
+    if metric.is_euclidean:
+        return metric.sites(rows)
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return metric.sites(rows)
+    U, c = metric.sites(np.ascontiguousarray(rows[first]))
+    return np.ascontiguousarray(U[inverse]), c[inverse]
 
 
 def nearest_psd(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -138,14 +199,27 @@ def nearest_psd(matrix: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     matrix : (d, d) array
+        Of finite numbers; its antisymmetric part is dropped.
 
     Returns
     -------
     (d, d) array
+        Symmetric; its eigenvalues may be negative by no more than rounding, as `MahalanobisMetric.from_matrix` allows.
+
+    Raises
+    ------
+    InvalidInputError
+        If the matrix is not square, or not finite.
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> convexrml.nearest_psd([[2.0, 0.0], [0.0, -1.0]]).tolist()
+    [[2.0, 0.0], [0.0, 0.0]]
     """
     M = _matrix_shape("matrix", matrix)
     if M.shape[0] != M.shape[1]:
-        raise InvalidInputError(f"matrix: must be square; found shape {M.shape}")
+        raise InvalidInputError(f"matrix: must be square, shape (d, d); found shape {M.shape}")
     eigenvalues, V = np.linalg.eigh((M + M.T) / 2)
     P = (V * np.maximum(eigenvalues, 0)) @ V.T
     return (P + P.T) / 2

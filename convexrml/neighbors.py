@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from convexrml.checker import TrainingSet
 from convexrml.errors import InvalidInputError, NotFittedError
 from convexrml.kernels import scores as kernel
-from convexrml.metric import MahalanobisMetric, as_metric
+from convexrml.metric import MahalanobisMetric, as_metric, sites_of_distinct_rows
 from convexrml.norms import Norm
 from convexrml.rounding import Rounding, rounding_of
 from convexrml.threads import PARALLEL_KERNELS
-from convexrml.validation import feature_matrix, label_vector, whole_number
+from convexrml.validation import encoded_labels, feature_matrix, label_vector, whole_number
 from convexrml.votes import Vote, as_vote
 
 SCORE_BATCH_BYTES = 64 * 2**20  # scores of a batch of queries against all sites stay below this
@@ -51,7 +51,9 @@ class NearestNeighbors:
     Attributes
     ----------
     sites_ : (N, d) array
+        ``u_i``.
     offsets_ : (N,) array
+        ``c_i``.
     labels_ : (N,) integer array
         Index into `classes_` for each training point.
     classes_ : (n_classes,) array
@@ -124,18 +126,20 @@ class NearestNeighbors:
         """
         k = whole_number("n_neighbors", self.n_neighbors, minimum=1)
         if k % 2 == 0:
-            raise InvalidInputError(f"n_neighbors: must be odd, so that two classes cannot tie; found {k}")
+            raise InvalidInputError(
+                f"n_neighbors: must be odd, so that two classes cannot tie; found {k}; take {k - 1} or {k + 1}"
+            )
         X_ = feature_matrix("X", X)
         y_ = label_vector("y", y, len(X_))
         if k > len(X_):
-            raise InvalidInputError(f"n_neighbors: {k} neighbours asked for, but there are {len(X_)} training points")
+            raise InvalidInputError(f"n_neighbors: must be at most {len(X_)}, the number of training points; found {k}")
         self.training_points_ = X_
         self.metric_ = as_metric(self.metric, X_.shape[1])
         self.n_features_in_ = X_.shape[1]
         self.classes_, labels = np.unique(y_, return_inverse=True)
         self.labels_ = np.ascontiguousarray(labels, dtype=np.int64)
         self.shift_ = np.partition(X_, (len(X_) - 1) // 2, axis=0)[(len(X_) - 1) // 2]
-        self.sites_, self.offsets_ = _sites_of_distinct_rows(self.metric_, X_ - self.shift_)
+        self.sites_, self.offsets_ = sites_of_distinct_rows(self.metric_, X_ - self.shift_)
         self._magnitude = self.metric_.magnitude
         if not self.in_range(X_).all():
             raise InvalidInputError("X: squared distances are too large for floats; rescale X or the metric")
@@ -150,17 +154,41 @@ class NearestNeighbors:
         Parameters
         ----------
         Z : (n, d) array
+            Queries, in the units of the training points.
 
         Returns
         -------
         (n,) array
             Labels, as they were given to `fit`.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z does not fit the training set.
+        NotFittedError
+            Before `fit`; of every method that takes queries.
         """
         votes = self._votes(self.kneighbors(Z))
         return self.classes_[votes.argmax(axis=1)]
 
     def kneighbors(self, Z: ArrayLike) -> NDArray[np.int64]:
-        """Indices of the k nearest training points of each query, nearest first: an ``(n, k)`` array."""
+        """Indices of the k nearest training points of each query, nearest first.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+            Queries.
+
+        Returns
+        -------
+        (n, k) int array
+            Rows of the training set; equally near ones come in their order there.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z does not fit the training set.
+        """
         P = self.require_queries(Z)
         none_last = np.full(len(P), -1)
         parts = [
@@ -170,10 +198,29 @@ class NearestNeighbors:
         return np.concatenate(parts)
 
     def mislabels(self, Z: ArrayLike, y: ArrayLike, *, vote: str | Vote = Vote.PLURALITY) -> NDArray[np.bool_]:
-        """Whether each query's label loses the vote when every tie is broken against it: an ``(n,)`` boolean array.
+        """Whether each query's label loses the vote when every tie is broken against it.
 
         This is the test that every witness has to pass; `convexrml.Vote` says what losing means.  For k = 1: some other
         label's point is at least as near as every point of the label.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+            Queries.
+        y : (n,) array
+            Their labels.
+        vote : {"plurality", "majority"}, default "plurality"
+            The vote that is to be lost.
+
+        Returns
+        -------
+        (n,) bool array
+            By the scores as floating point computes them.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z, y or the vote do not fit.
         """
         P = self.require_queries(Z)
         label, lost = self.encode(y, len(P)), as_vote(vote)
@@ -199,7 +246,23 @@ class NearestNeighbors:
         return self._exact
 
     def scores(self, Z: ArrayLike) -> NDArray[np.float64]:
-        """``score_i(z)`` for each query and training point: an ``(n, N)`` array, in units of squared distance."""
+        """``score_i(z)`` for each query and training point: squared distances less what all points share.
+
+        Parameters
+        ----------
+        Z : (n, d) array
+            Queries.
+
+        Returns
+        -------
+        (n, N) array
+            In units of squared distance under M.
+
+        Raises
+        ------
+        InvalidInputError
+            If Z does not fit the training set.
+        """
         return self._scores(self.require_queries(Z))
 
     def rounding(self, norm: Norm) -> Rounding:
@@ -237,20 +300,7 @@ class NearestNeighbors:
             If a label does not occur in the training set.
         """
         self._require_fitted()
-        labels = label_vector("y", y, n_points)
-        if (labels.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
-            raise InvalidInputError(
-                f"y: labels of type {labels.dtype} cannot be compared with the training labels ({self.classes_.dtype})"
-            )
-        place = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
-        unknown = self.classes_[place] != labels
-        if unknown.any():
-            known = ", ".join(map(repr, self.classes_[:10].tolist())) + ", ..." * (len(self.classes_) > 10)
-            raise InvalidInputError(
-                f"y: label {labels[unknown].tolist()[0]!r} at {int(np.argmax(unknown))} does not occur in the training "
-                f"set, which has {known}"
-            )
-        return place.astype(np.int64)
+        return encoded_labels("y", label_vector("y", y, n_points), self.classes_)
 
     def require_queries(self, Z: ArrayLike) -> NDArray[np.float64]:
         """Read queries as an ``(n, d)`` float64 array that fits the training set."""
@@ -258,7 +308,8 @@ class NearestNeighbors:
         points = feature_matrix("Z", Z, self.n_features_in_)
         if not self.in_range(points).all():
             raise InvalidInputError(
-                "Z: is too far from the training points: squared distances are too large for floats"
+                "Z: is too far from the training points: squared distances are too large for floats; are queries and "
+                "training points scaled alike?"
             )
         return points
 
@@ -287,16 +338,11 @@ class NearestNeighbors:
             raise NotFittedError("NearestNeighbors: not fitted yet; call fit(X, y) first")
 
 
-def _sites_of_distinct_rows(
-    metric: MahalanobisMetric, X: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sites and offsets, the same bits for the same row: a BLAS product may round equal rows differently."""
-    rows = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0
-    if metric.is_euclidean:
-        return metric.sites(rows)
-    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    if len(first) == len(rows):
-        return metric.sites(rows)
-    U, c = metric.sites(np.ascontiguousarray(rows[first]))
-    return np.ascontiguousarray(U[inverse]), c[inverse]
+def require_model(model: object) -> NearestNeighbors:
+    """The model; an InvalidInputError says of anything else how it could be read."""
+    if not isinstance(model, NearestNeighbors):
+        raise InvalidInputError(
+            f"model: needs a fitted convexrml.NearestNeighbors; found {type(model).__name__}; "
+            "convexrml.from_estimator reads fitted classifiers and pipelines of scikit-learn"
+        )
+    return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,33 @@ class Norm:
         return "inf" if math.isinf(self.order) else f"{self.order:.0f}"
 
     def of(self, vectors: NDArray[np.float64]) -> Any:
-        """The norm of the vectors along the last axis of an array."""
+        """The norm of the vectors along the last axis of an array.
+
+        Parameters
+        ----------
+        vectors : (..., d) array
+            Any number of vectors.
+
+        Returns
+        -------
+        (...) array or float
+            Their norms, as floating point computes them.
+        """
         return np.linalg.norm(vectors, ord=self.order, axis=-1)
 
     def dual_of(self, vectors: NDArray[np.float64]) -> Any:
-        """The dual norm of the vectors along the last axis of an array."""
+        """The dual norm of the vectors along the last axis of an array.
+
+        Parameters
+        ----------
+        vectors : (..., d) array
+            Any number of vectors.
+
+        Returns
+        -------
+        (...) array or float
+            Their norms of order q.
+        """
         return np.linalg.norm(vectors, ord=self.dual_order, axis=-1)
 
     def __str__(self) -> str:
@@ -87,12 +110,34 @@ class Box:
     upper: NDArray[np.float64]
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether each point (last axis) lies in the box; exact comparisons, no tolerance."""
+        """Whether each point lies in the box; exact comparisons, no tolerance.
+
+        Parameters
+        ----------
+        points : (..., d) array
+            Any number of points.
+
+        Returns
+        -------
+        (...) bool array
+            One for each point.
+        """
         inside: NDArray[np.bool_] = np.all((self.lower <= points) & (points <= self.upper), axis=-1)
         return inside
 
     def clip(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The nearest point of the box to each point, in every ℓ_p norm at once."""
+        """The nearest point of the box to each point, in every ℓ_p norm at once.
+
+        Parameters
+        ----------
+        points : (..., d) array
+            Any number of points.
+
+        Returns
+        -------
+        (..., d) array
+            The points, each coordinate brought between its sides.
+        """
         return np.clip(points, self.lower, self.upper)
 
 
@@ -111,7 +156,10 @@ def as_box(box: tuple[ArrayLike, ArrayLike] | Box | None, n_features: int) -> Bo
     try:
         lower, upper = (box.lower, box.upper) if isinstance(box, Box) else box
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"box: give a pair (lower, upper) or None; found {type(box).__name__}") from error
+        found = f"{type(box).__name__}" + (f" of {len(box)}" if isinstance(box, Sized) else "")
+        raise InvalidInputError(f"box: give a pair (lower, upper) or None; found {found}") from error
+    if isinstance(box, (str, Mapping)):
+        raise InvalidInputError(f"box: give a pair (lower, upper) of numbers or arrays; found {box!r}")
     checked = []
     for name, side in (("box lower", lower), ("box upper", upper)):
         values = float_array(name, side, finite=False)
@@ -121,7 +169,8 @@ def as_box(box: tuple[ArrayLike, ArrayLike] | Box | None, n_features: int) -> Bo
     crossed = np.flatnonzero(checked[0] > checked[1])
     if len(crossed):
         raise InvalidInputError(
-            f"box: lower exceeds upper in feature {crossed[0]} ({checked[0][crossed[0]]} > {checked[1][crossed[0]]})"
+            f"box: lower exceeds upper in feature {crossed[0]} ({checked[0][crossed[0]]} > {checked[1][crossed[0]]}); "
+            "give (lower, upper), in this order"
         )
     return Box(*checked)
 

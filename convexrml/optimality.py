@@ -52,7 +52,13 @@ class OptimalityCertificate:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The certificate's file."""
+        """The certificate's file.
+
+        Returns
+        -------
+        bytes
+            What `check_optimum` takes; ``docs/learning.md`` has the format.
+        """
         table: list[tuple[str, int, int]] = []
         body = b""
         for name, array in self.sections.items():
@@ -79,9 +85,16 @@ def certify_optimum(objective: RobustHingeObjective, a: ArrayLike, q: ArrayLike)
     Parameters
     ----------
     objective : RobustHingeObjective
+        F: ``program.objective`` of a `convexrml.formulations.RobustHinge`.
     a : (m,) array
+        Multipliers of the hinges, ``Solution.duals["hinge"]``; brought into ``[0, c]``.
     q : (m, d) array
-        As `RobustHingeObjective.lower_bound` takes them.
+        Those of the lengths, ``Solution.duals["length"]``; brought into their balls.
+
+    Returns
+    -------
+    OptimalityCertificate
+        Of the lower bound that the multipliers prove in exact arithmetic, rounded down; at least 0.
 
     Raises
     ------
@@ -132,6 +145,18 @@ def certify_optimum(objective: RobustHingeObjective, a: ArrayLike, q: ArrayLike)
 
 def check_optimum(data: bytes, triplets: Triplets) -> checker.Checked:
     """Check a certificate's file against triplets: `convexrml.optimality_checker.check`.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    triplets : Triplets
+        Those that it was made for, to the last bit.
+
+    Returns
+    -------
+    Checked
+        What was proved.
 
     Raises
     ------

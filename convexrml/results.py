@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +156,23 @@ class ExactRadii:
         closed = np.isfinite(self.upper)
         middle[closed] += (self.upper[closed] - self.lower[closed]) / 2
         return np.where(known, middle, np.nan)
+
+
+class Evidence(TypedDict):
+    """Those fields of `ExactRadii` that say what binds."""
+
+    negative: NDArray[np.int64]
+    positives: tuple[NDArray[np.int64], ...]
+    multipliers: tuple[NDArray[np.float64], ...]
+
+
+def no_evidence(n: int) -> Evidence:
+    """The evidence of n queries of which no single negative is the binding one."""
+    return {
+        "negative": np.full(n, -1, dtype=np.int64),
+        "positives": (np.zeros(0, dtype=np.int64),) * n,
+        "multipliers": (np.zeros(0),) * n,
+    }
 
 
 def selected(radii: ExactRadii, at: NDArray[np.int64]) -> ExactRadii:

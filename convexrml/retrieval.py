@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexrml.exact import exact_radius
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii
 
@@ -48,17 +48,38 @@ def retrieval_radius(
         Fitted.
     Z : (n, d) array
         Queries; their nearest training points are those of `NearestNeighbors.kneighbors`, the first of equals.
-    norm, box, method, solver, accuracy, n_jobs, progress, certificates
-        As in `exact_radius`.  A certificate is about `identities(model)`, whose labels are indices of training points.
+    norm : {1, 2, inf}, default 2
+        Norm in which perturbations are measured.
+    box : pair (lower, upper) of numbers or (d,) arrays, optional
+        Perturbed points have to stay inside; it has to contain every query.
+    method : {"auto", "search", "program"}, default "auto"
+        The road, as in `exact_radius`.
+    solver, accuracy : str, optional
+        For ``"program"``: a profile's name, and an accuracy of it, as in `exact_radius`.
+    n_jobs : int, optional
+        For ``"search"``: how many workers, as in `exact_radius`.
+    progress : callable, optional
+        Called with the number of queries finished since the last call.
+    certificates : bool, default False
+        Make a certificate for each query.  It is about ``convexrml.retrieval.identities(model)``, whose labels are
+        indices of training points.
 
     Returns
     -------
     ExactRadii
+        `lower`, `upper` and `radius` (n,), in the units of the input features; `perturbation` (n, d); `negative` (n,),
+        the training point that is then as near.
 
     Raises
     ------
-    InvalidInputError, SolverError, SearchInterrupted
-        As `exact_radius` does.
+    InvalidInputError
+        If an argument does not fit the training set or the method, or the box leaves a query out.
+    NotFittedError
+        If the model is not fitted.
+    SolverError
+        If the solver is unknown, missing, without licence or cannot solve this class of programs.
+    SearchInterrupted
+        On Ctrl-C during the search: a KeyboardInterrupt whose `radii` hold what was finished.
 
     Examples
     --------
@@ -67,7 +88,7 @@ def retrieval_radius(
     >>> convexrml.retrieval_radius(model, [[1.0], [4.1]]).radius.round(6).tolist()
     [1.0, 0.4]
     """
-    twin = identities(model)
+    twin = identities(require_model(model))
     nearest = twin.kneighbors(Z)[:, 0]
     return exact_radius(
         twin, Z, nearest, norm=norm, box=box, method=method, solver=solver, accuracy=accuracy, n_jobs=n_jobs,

@@ -40,7 +40,7 @@ class Rounding:
     Attributes
     ----------
     rules : (6,) array
-        The constants, in the order of `convexrml.kernels.rounding`.
+        The constants, in the order of ``convexrml.kernels.rounding``.
     lengths : (N,) array
         ``a_i``.
     """
@@ -49,7 +49,24 @@ class Rounding:
     lengths: NDArray[np.float64]
 
     def gap(self, i: NDArray[np.int64], j: int, z_length: float, reach: float = 0.0) -> NDArray[np.float64]:
-        """The deduction from ``score_j − score_i`` for positives `i`."""
+        """The deduction from ``score_j − score_i``.
+
+        Parameters
+        ----------
+        i : (m,) int array
+            Positives.
+        j : int
+            A negative.
+        z_length : float
+            ``‖z − m‖₂``.
+        reach : float, default 0.0
+            Of the box: the largest ``‖p − m‖₂`` in it, where that is more than what the radius allows.
+
+        Returns
+        -------
+        (m,) array
+            In units of squared distance under M.
+        """
         a_i, a_j = self.lengths[i], self.lengths[j]
         far = max(z_length + self.rules[kernel.REACH_WIDENING] * (z_length + a_j), reach)
         squares = a_i**2 + a_j**2 + 2 * (a_i + a_j) * far
@@ -57,7 +74,20 @@ class Rounding:
         return 2 * self.rules[kernel.UNIT] * squares + lost
 
     def separation(self, i: NDArray[np.int64], j: int) -> NDArray[np.float64]:
-        """What the rounding of the sites may add to ``‖u_i − u_j‖_q`` for positives `i`."""
+        """What the rounding of the sites may add to ``‖u_i − u_j‖_q``.
+
+        Parameters
+        ----------
+        i : (m,) int array
+            Positives.
+        j : int
+            A negative.
+
+        Returns
+        -------
+        (m,) array
+            In units of a site.
+        """
         widening = self.rules[kernel.SITE_WIDENING] * self.rules[kernel.UNIT]
         return widening * (self.lengths[i] + self.lengths[j]) + self.rules[kernel.LOST_LENGTH]
 

@@ -20,7 +20,7 @@ from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.parallel import results
 from convexrml.queries import Queries, each_query, prepared
-from convexrml.results import ExactRadii, RadiusStatus, joined, selected
+from convexrml.results import ExactRadii, RadiusStatus, joined, no_evidence, selected
 from convexrml.settling import settled, settled_votes
 from convexrml.visits import ROUNDING_WIDTH, boundary_rounding, status_of
 from convexrml.votes import Vote
@@ -112,15 +112,12 @@ def _with_closed_form(
 
 def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vote: Vote) -> ExactRadii:
     """The record of n queries that were not reached."""
-    d, none = model.n_features_in_, np.zeros(0, dtype=np.int64)
     return ExactRadii(
         lower=np.zeros(n),
         upper=np.full(n, np.inf),
-        perturbation=np.full((n, d), np.nan),
+        perturbation=np.full((n, model.n_features_in_), np.nan),
         status=np.array([RadiusStatus.INTERRUPTED] * n, dtype=object),
-        negative=np.full(n, -1),
-        positives=(none,) * n,
-        multipliers=(np.zeros(0),) * n,
+        **no_evidence(n),
         solves=np.zeros(n, dtype=np.int64),
         tolerance=ROUNDING_WIDTH,
         solver="search",
@@ -184,15 +181,13 @@ def _branch_and_bound(
     """One task of the branch and bound; none of its witnesses is sure."""
     search = KNearestSearch(data, question.metric, question.n_neighbors, question.vote, queries.box)
     found = [search.search(query, question.limits) for query in each_query(data, queries)]
-    n, none = len(found), np.zeros(0, dtype=np.int64)
+    n = len(found)
     radii = ExactRadii(
         lower=np.array([one.lower for one in found]),
         upper=np.array([one.upper for one in found]),
         perturbation=np.array([one.step for one in found]),
         status=np.array([one.status for one in found], dtype=object),
-        negative=np.full(n, -1),
-        positives=(none,) * n,
-        multipliers=(np.zeros(0),) * n,
+        **no_evidence(n),
         solves=np.array([one.nodes for one in found], dtype=np.int64),
         tolerance=ROUNDING_WIDTH,
         solver="search",

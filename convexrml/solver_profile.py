@@ -145,6 +145,16 @@ class SolverProfile:
     def at(self, accuracy: str) -> Accuracy:
         """Return the named accuracy.
 
+        Parameters
+        ----------
+        accuracy : str
+            ``"fast"``, ``"accurate"``, or another name in the profile.
+
+        Returns
+        -------
+        Accuracy
+            The options, and what may be expected of them.
+
         Raises
         ------
         InvalidInputError
@@ -157,6 +167,16 @@ class SolverProfile:
 
     def time_limit(self, seconds: float) -> dict[str, object]:
         """Return the native options that stop a run after so many seconds.
+
+        Parameters
+        ----------
+        seconds : float
+            Positive.
+
+        Returns
+        -------
+        dict
+            Options, as `Accuracy.options` has them.
 
         Raises
         ------
@@ -174,7 +194,13 @@ class SolverProfile:
         return options
 
     def version(self) -> str | None:
-        """Return the version of the installed distribution, or None if there is none."""
+        """Return the version of the installed distribution, or None if there is none.
+
+        Returns
+        -------
+        str or None
+            As the package's metadata have it; the solver is not imported.
+        """
         return _version(self.modules[0]) if self.installed else None
 
 

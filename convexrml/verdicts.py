@@ -85,8 +85,7 @@ class CrossCheckReport:
     boxes : tuple of Box or None
     solvers : tuple of str
     exact : mapping of (norm name, box index, solver) to ExactRadii
-        The exact radii that were compared.
-        Roads that do not take a norm are missing.
+        The exact radii that were compared.  Roads that do not take a norm are missing.
     notes : tuple of str
         What went wrong with single solves.
     n_neighbors : int
@@ -108,12 +107,36 @@ class CrossCheckReport:
     attack_tools: tuple[ToolAttack, ...] = ()
 
     def solvers_at(self, norm: Norm, box: int) -> tuple[str, ...]:
-        """The exact roads that took this norm and box; all of them where none did."""
+        """The exact roads that took this norm and box; all of them where none did.
+
+        Parameters
+        ----------
+        norm : Norm
+            One of `norms`.
+        box : int
+            Index into `boxes`.
+
+        Returns
+        -------
+        tuple of str
+            Names out of `solvers`.
+        """
         took = tuple(solver for solver in self.solvers if (norm.name, box, solver) in self.exact)
         return took or self.solvers
 
     def count(self, verdict: Verdict) -> int:
-        """How many comparisons got this verdict."""
+        """How many comparisons got this verdict.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            One of the four.
+
+        Returns
+        -------
+        int
+            Their number.
+        """
         return self._counts[verdict]
 
     @property

@@ -1,33 +1,59 @@
-"""Certify a fitted scikit-learn pipeline in the units of its raw input, and ask how firm its nearest neighbours are."""
+"""
+Certify a scikit-learn pipeline
+===============================
+
+Scalers and projections before a k-NN classifier are a Mahalanobis metric in disguise: a chain of affine maps is one
+matrix.  :func:`convexrml.from_estimator` reads it off a fitted pipeline, and radii come out in the units of the
+pipeline's *input*.  So pipelines can be compared with each other, however each of them scales.
+"""
 
 import numpy as np
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import convexrml
-from convexrml.study.data import load_dataset
+
+STEPS = {
+    "(nothing)": (),
+    "PCA(20)": (PCA(20),),
+    "scaler": (StandardScaler(),),
+    "scaler, PCA(20)": (StandardScaler(), PCA(20)),
+    "LDA": (LinearDiscriminantAnalysis(),),
+}
+
+# %%
+# The model answers as the pipeline does.  The training points are handed over with it, because the pipeline keeps only
+# their images.  Five pipelines that end in 3-NN, on raw pixels from 0 to 16:
 
 
-def main(points: int = 30) -> None:
-    data = load_dataset("digits", scale="none")  # pixels from 0 to 16
-    Z, t = data.X_test[:points], data.y_test[:points]
-    pipe = make_pipeline(StandardScaler(), PCA(20), KNeighborsClassifier(3)).fit(data.X_train, data.y_train)
+def main(points: int = 100) -> None:
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0, stratify=y)
+    Z, t = X_test[:points], y_test[:points]
 
-    model = convexrml.from_estimator(pipe, data.X_train)
-    assert np.array_equal(model.predict(data.X_test), pipe.predict(data.X_test))
-    label = convexrml.exact_radius(model, Z, t)
-    nearest = convexrml.retrieval_radius(model, Z)
+    print(f"least ℓ2 perturbation of the raw pixels that changes the answer: medians of {points} images")
+    print(f"{'before 3-NN':>16} {'clean error':>12} {'certified':>10} {'exact':>7} {'attack':>7}")
+    for name, steps in STEPS.items():
+        pipeline = make_pipeline(*steps, KNeighborsClassifier(3)).fit(X_train, y_train)
+        model = convexrml.from_estimator(pipeline, X_train)
+        answers = model.predict(X_test)
+        assert np.array_equal(answers, pipeline.predict(X_test))
 
-    print("ℓ2 perturbation of the raw pixels that changes ...")
-    for what, radii in (("the label", label.radius), ("the nearest training point", nearest.radius)):
-        print(f"{what:>28}: least {radii.min():.3f}, median {np.median(radii):.3f}, largest {radii.max():.3f}")
-    fragile = int(np.argmin(np.where(label.radius > 0, label.radius, np.inf)))
-    other = model.training_points_[nearest.negative[fragile]]
-    far = np.linalg.norm(other - Z[fragile])
-    print(f"most fragile: test point {fragile}, {far:.1f} from what would then be nearest")
+        certified = np.median(convexrml.certified_radius(model, Z, t).lower)
+        exact = np.median(convexrml.exact_radius(model, Z, t).radius)
+        attack = np.median(convexrml.attack_radius(model, Z, t).upper)
+        print(f"{name:>16} {np.mean(answers != y_test):12.1%} {certified:10.2f} {exact:7.2f} {attack:7.2f}")
 
 
 if __name__ == "__main__":
     main()
+
+# %%
+# Clean error hardly tells these pipelines apart; the radius does, by a factor of twenty.  To scale is to blow up pixels
+# at the border that hardly ever carry ink: a trace of it there is enough to change the answer.  (The attack does not
+# find it, and would have us believe in a robust classifier.)

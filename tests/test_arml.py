@@ -196,11 +196,13 @@ def test_pipeline_and_grid_search():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_progress_is_told():
+def test_progress_is_told(capsys):
     X, y = _waves()
     seen = []
-    learner = ARML(n_epochs=3, random_state=0, callback=lambda n, value: seen.append((n, value))).fit(X, y)
+    learner = ARML(n_epochs=3, verbose=True, callback=lambda *now: seen.append(now), random_state=0).fit(X, y)
     assert seen == list(zip([1, 2, 3], learner.objectives_, strict=True))
+    out, err = capsys.readouterr()
+    assert out == "" and "mean triplet bound" in err and "3/3" in err
 
 
 def test_what_cannot_be_learnt_is_refused():

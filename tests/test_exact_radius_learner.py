@@ -283,8 +283,11 @@ def test_no_gain_is_told():
     assert told == (learner.validation_scores_.max() <= learner.validation_score_euclidean_)
 
 
-def test_progress_is_told():
+def test_progress_is_told(capsys):
     X, y = _noisy(60)
     seen = []
-    ExactRadiusLearner(n_steps=(1, 3), dropout=0.5, random_state=0, callback=lambda n, _: seen.append(n)).fit(X, y)
-    assert seen[:3] == [1, 2, 3] and len(seen) in (4, 6)
+    told = {"verbose": True, "callback": lambda n, _: seen.append(n)}
+    ExactRadiusLearner(n_steps=(1, 3), dropout=0.5, random_state=0, **told).fit(X, y)
+    assert seen == list(range(1, len(seen) + 1)) and len(seen) in (4, 6)
+    out, err = capsys.readouterr()
+    assert out == "" and "dropout 0.5" in err and f"{len(seen)}/6" in err

@@ -149,6 +149,15 @@ def optimum_of_mps(path):
     return solver.getInfo().objective_function_value
 
 
+def optimum_by_gurobi(path):
+    import gurobipy
+
+    with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.read(str(path), env) as model:
+        model.optimize()
+        assert model.Status == gurobipy.GRB.OPTIMAL
+        return model.ObjVal
+
+
 def solved(objective, rows, solver="CLARABEL"):
     problem = cp.Problem(objective, rows)
     problem.solve(solver=solver)
@@ -197,6 +206,7 @@ def test_a_vote_is_written_with_its_integers(tmp_path):
         assert task.getnumintvar() == len(form.integers)
         assert task.getnumcon() == len(form.b) + len(form.h)
         assert task.getnumqobjnz() == sp.tril(form.P).nnz
+    assert optimum_by_gurobi(path) == pytest.approx(program.problem.value, rel=1e-5)  # small enough without a licence
     with pytest.raises(InvalidInputError, match="cannot hold a program of the class MIQP; use .mps, .npz"):
         program.write(tmp_path / "vote.cbf")
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from convexrml.compare.families import FAMILIES
 from convexrml.compare.measure import DIRECT, SEARCH
 from convexrml.compare.pictures import growth_figure, profile_figure
-from convexrml.compare.report import Block, Picture, Section, Table, overhead, seconds
+from convexrml.compare.report import overhead, seconds
 from convexrml.compare.rows import Row
 from convexrml.compare.statistics import Summary, summarise
 from convexrml.compare.verdict import TOLERANCES
+from convexrml.documents.blocks import Block, Picture, Section, Table
 from convexrml.solver_profile import SolverProfile
 
 _ACCURACY = "accurate"

@@ -7,18 +7,15 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import cvxpy
-import numpy
-import scipy
-
-import convexrml
 from convexrml.compare import runner
 from convexrml.compare.measure import measure
-from convexrml.compare.page import write_html, write_markdown
 from convexrml.compare.plan import plan
 from convexrml.compare.report import document
+from convexrml.documents.markdown import write_markdown
+from convexrml.documents.web_page import write_html
 from convexrml.errors import DataFileError
-from convexrml.ledger import Ledger
+from convexrml.ledger import Ledger, storage
+from convexrml.versions import versions
 
 PRELOAD = ("convexrml.compare.preload",)
 
@@ -45,11 +42,26 @@ def compare(
     ----------
     out : Path
         The ledger's file.
-    families, sizes, seeds, solvers, accuracies, profiles
-        As in `convexrml.compare.plan.plan`.
-    limits, jobs, threads
-        As in `convexrml.compare.runner.run_tasks`.
-    retry : bool
+    families : sequence of str
+        ``"perturbation-qp"``, ``"robust-hinge"`` ...: ``convexrml compare --help`` lists them.
+    sizes : sequence of int, optional
+        Sizes of the instances; each family's own if not given.
+    seeds : sequence of int, default (0, 1, 2)
+        One instance for each size and seed.
+    solvers : sequence of str, optional
+        Names of profiles, ``"search"``, ``"qpsolvers:NAME"``; all that take the family's class if not given.  A solver
+        that does not take it has no row; one that is not installed has rows that say so.
+    accuracies : sequence of str, default ("fast", "accurate")
+        Accuracies of the profiles.
+    limits : Limits, optional
+        Seconds and bytes that one solve may take.
+    jobs : int, default 1
+        How many processes at a time.
+    threads : int, default 1
+        How many threads BLAS, OpenMP and numba may use in each.
+    profiles : Path, optional
+        A folder of profiles besides the shipped ones.
+    retry : bool, default False
         Run again what ended without a result (crashes, limits).
     command : str, optional
         What was typed, to be kept with the results.
@@ -58,11 +70,18 @@ def compare(
 
     Returns
     -------
-    dict
+    dict of str to int
         How many rows have which status.
+
+    Raises
+    ------
+    InvalidInputError
+        If a family or an accuracy is unknown, or no solver takes the families.
+    SolverError
+        If a solver or profile is unknown or malformed.
     """
     limits = limits or runner.Limits()
-    with Ledger(out) as ledger:
+    with storage(out), Ledger(out) as ledger:
         plan(
             ledger,
             families,
@@ -89,7 +108,19 @@ def compare(
 
 
 def write_report(results: Path, folder: Path) -> list[Path]:
-    """Write ``report.md``, ``report.html`` and the figures into a folder; returns the files in this order.
+    """Write ``report.md``, ``report.html`` and the figures into a folder.
+
+    Parameters
+    ----------
+    results : Path
+        The ledger of `compare`.
+    folder : Path
+        Made if it is not there.
+
+    Returns
+    -------
+    list of Path
+        The files, in this order.
 
     Raises
     ------
@@ -97,10 +128,10 @@ def write_report(results: Path, folder: Path) -> list[Path]:
         If the results are not there, or no solve is finished.
     """
     if not Path(results).is_file():
-        raise DataFileError(f"{results}: no such file of results")
-    with Ledger(results) as ledger:
+        raise DataFileError(f"{results}: no such file; name one that compare has written")
+    with storage(results), Ledger(results) as ledger:
         sections = document(ledger)
-    markdown, *figures = write_markdown(sections, folder)
+    markdown, *figures = write_markdown(sections, folder / "report.md")
     return [markdown, write_html(sections, folder / "report.html"), *figures]
 
 
@@ -116,15 +147,4 @@ def machine() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what all rows share; the solvers' are in the rows."""
-    return {
-        "convexrml": convexrml.__version__,
-        "python": platform.python_version(),
-        "cvxpy": cvxpy.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
     }

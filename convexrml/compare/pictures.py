@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -65,18 +63,6 @@ def growth_figure(rows: Sequence[Row], title: str) -> Figure:
     axes.set_xlabel("size n (training points, or triplets)")
     axes.set_ylabel("seconds, median over the seeds")
     return _finished(figure, axes)
-
-
-def as_png(figure: Figure) -> bytes:
-    """The same bytes for the same figure."""
-    held = io.BytesIO()
-    figure.savefig(held, format="png", metadata={"Software": None})
-    return held.getvalue()
-
-
-def as_data(figure: Figure) -> str:
-    """A data URI, for a page that is one file."""
-    return "data:image/png;base64," + base64.b64encode(as_png(figure)).decode("ascii")
 
 
 def _canvas(title: str) -> tuple[Figure, Any]:

@@ -1,4 +1,4 @@
-"""What a comparison says, as a document of tables and figures that is written as Markdown and as one HTML page."""
+"""What a comparison says: a document of tables and figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from convexrml.compare import pictures
 from convexrml.compare.families import FAMILIES
@@ -22,40 +20,9 @@ from convexrml.compare.statistics import (
     summarise,
 )
 from convexrml.compare.verdict import TOLERANCES, Verdict
+from convexrml.documents.blocks import Block, Picture, Section, Table
 from convexrml.errors import DataFileError
 from convexrml.ledger import Ledger
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table; `folded` tables are shown on request where the medium can do that."""
-
-    header: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-    title: str = ""
-    folded: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A figure, the name of its file without ending, and what it shows in words."""
-
-    name: str
-    figure: Figure
-    words: str
-
-
-Block = str | Table | Picture
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A heading of a level (1 is the document's) and what stands under it."""
-
-    level: int
-    heading: str
-    blocks: tuple[Block, ...]
-
 
 _LEGEND = " ".join(
     f"""

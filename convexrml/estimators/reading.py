@@ -47,6 +47,7 @@ def from_estimator(fitted: Any, X: ArrayLike | None = None) -> NearestNeighbors:
     Parameters
     ----------
     fitted : estimator
+        A classifier of scikit-learn's, or a Pipeline that ends in one; it is read, not changed.
     X : (N, d) array, optional
         The inputs that the estimator was fitted with, in their order: they become the ``x_i``, exactly.  Without them
         the ``x_i`` are computed, by division for scalings and as the preimages nearest to the centre of the first step

@@ -11,9 +11,13 @@ from convexrml.formulations.minimal_perturbation import MinimalPerturbation
 from convexrml.formulations.reachability import Reachability
 from convexrml.formulations.robust_hinge import RobustHinge
 from convexrml.formulations.solution import ClaimedSolution, Residuals, Solution
+from convexrml.regularisers import FixedTrace, FrobeniusPrior, TracePenalty
+from convexrml.triplets import Triplets
 
 __all__ = [
     "ClaimedSolution",
+    "FixedTrace",
+    "FrobeniusPrior",
     "KNearestPerturbation",
     "MaxMinRadius",
     "MeanRadius",
@@ -24,4 +28,6 @@ __all__ = [
     "Residuals",
     "RobustHinge",
     "Solution",
+    "TracePenalty",
+    "Triplets",
 ]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml import solve as solving
-from convexrml.errors import InvalidInputError
 from convexrml.formulations.cones import DualNorms
 from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.sides import returned
@@ -18,7 +17,8 @@ from convexrml.formulations.writing import Writable
 from convexrml.max_min import MaxMinObjective
 from convexrml.norms import Norm, as_norm
 from convexrml.solve import SolverReport
-from convexrml.triplets import Triplets
+from convexrml.triplets import Triplets, require_triplets
+from convexrml.validation import positive_number
 
 _STALLED = 0.9  # a proof of either answer leaves about half of the interval
 
@@ -141,7 +141,7 @@ class MaxMinRadius(Writable):
     """  # noqa: D205
 
     def __init__(self, triplets: Triplets, norm: float | str | Norm = 2, *, floor: float = 1e-3) -> None:
-        self.triplets = triplets
+        self.triplets = require_triplets(triplets)
         self.norm = as_norm(norm)
         self.objective = MaxMinObjective(triplets, self.norm, floor)
         m, d = triplets.V.shape
@@ -166,11 +166,17 @@ class MaxMinRadius(Writable):
         solver : str, default "clarabel"
             The name of a profile that takes SDPs: see ``convexrml solvers``.
         accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
         tolerance : float, default 1e-6
             Stop at ``upper − lower ≤ tolerance · upper``.  Also when a solve hardly shortens the interval: the solver
             cannot prove more, and the interval says how much that is.
         **options
             Native options of the solver, laid over the profile's.
+
+        Returns
+        -------
+        RadiusInterval
+            ``lower ≤ t* ≤ upper``, in the units of the input, with the metric and the multipliers behind them.
 
         Raises
         ------
@@ -179,8 +185,7 @@ class MaxMinRadius(Writable):
         SolverError
             If the solver is unknown, missing, without licence, refuses an option or fails.
         """
-        if not tolerance > 0:
-            raise InvalidInputError(f"tolerance: needs a positive number; found {tolerance!r}")
+        positive_number("tolerance", tolerance)
         M = np.eye(self.triplets.n_features)
         lower, upper = self.objective.value(M), self.objective.closed_bound()
         duals: dict[str, NDArray[np.float64]] = {}
@@ -202,7 +207,27 @@ class MaxMinRadius(Writable):
     def ask(
         self, t: float, solver: str = "clarabel", accuracy: str = "accurate", **options: object
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], SolverReport]:
-        """Solve for one radius: M (made feasible), the multipliers in the form of `RadiusInterval.duals`, the report.
+        """Solve for one radius.
+
+        Parameters
+        ----------
+        t : float
+            The radius, in the units of the input.
+        solver : str, default "clarabel"
+            A profile's name: see ``convexrml solvers``.
+        accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
+        **options
+            Native options of the solver, laid over the profile's.
+
+        Returns
+        -------
+        M : (d, d) array
+            Made feasible; the identity where nothing was returned.
+        duals : dict of arrays
+            In the form of `RadiusInterval.duals`.
+        report : SolverReport
+            What the solver claimed.
 
         Raises
         ------
@@ -222,13 +247,29 @@ class MaxMinRadius(Writable):
         return self.objective.feasible(M) if np.isfinite(M).all() else np.eye(d), duals, report
 
     def upper_bound(self, duals: Mapping[str, NDArray[np.float64]]) -> float:
-        """Upper bound on the largest least radius from *any* multipliers, in the form of `RadiusInterval.duals`."""
+        """Upper bound on the largest least radius from *any* multipliers, by weak duality; rounding is subtracted.
+
+        Parameters
+        ----------
+        duals : mapping of arrays
+            In the form of `RadiusInterval.duals`.
+
+        Returns
+        -------
+        float
+            In the units of the input; what single triplets prove where the multipliers prove nothing better.
+        """
         return self.objective.upper_bound(duals["separation"], duals["length"], float(duals["radius"]))
 
     def quasiconcave(self) -> cp.Problem:
         """The whole program in cvxpy's quasiconvex rules; its value is t in units of the input.
 
         Numerators and lengths are variables of their own, for cvxpy takes a ratio only of these.
+
+        Returns
+        -------
+        cvxpy.Problem
+            For ``solve(qcp=True, eps=..., solver=...)``.
         """
         m = len(self.triplets)
         numerators, lengths = cp.Variable(m, nonneg=True), cp.Variable(m, pos=True)

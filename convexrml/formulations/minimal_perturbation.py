@@ -14,7 +14,7 @@ from convexrml.formulations.half_spaces import half_spaces, power_of_two, requir
 from convexrml.formulations.sides import box_sides, returned
 from convexrml.formulations.solution import Residuals, Solution, relative_gap
 from convexrml.formulations.writing import Writable
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.solve import SolverReport
 
@@ -56,6 +56,7 @@ class MinimalPerturbation(Writable):
     negative : int
         Index j of a training point with another label.
     norm : {1, 2, inf}, default 2
+        Norm in which the perturbation is measured.
     box : pair of (lower, upper), Box or None
         In the units of the input; has to contain z.
 
@@ -103,7 +104,7 @@ class MinimalPerturbation(Writable):
     ) -> None:
         self.model = model
         self.norm = as_norm(norm)
-        self.label = int(model.encode(np.asarray([y]), 1)[0])
+        self.label = int(require_model(model).encode(np.asarray([y]), 1)[0])
         self.box = as_box(box, model.n_features_in_)
         self.negative = require_negative(model, negative, self.label)
         self.positives = np.flatnonzero(model.labels_ == self.label)
@@ -160,6 +161,7 @@ class MinimalPerturbation(Writable):
         solver : str, default "clarabel"
             A profile's name: see ``convexrml solvers``.
         accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for; what came of it, the solution's residuals say.
         **options
             Native options of the solver, laid over the profile's.
 
@@ -183,6 +185,13 @@ class MinimalPerturbation(Writable):
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The rows ``G η ≤ h`` of ``"closer"``, for solvers that are called without cvxpy; the objective is ``½‖η‖₂²``.
 
+        Returns
+        -------
+        G : (n₊, d) array
+            One row for each positive.
+        h : (n₊,) array
+            In the program's units, as G: multiply η by ``length.value`` to have δ.
+
         Raises
         ------
         UnsupportedError
@@ -196,7 +205,22 @@ class MinimalPerturbation(Writable):
     def measured(
         self, eta: NDArray[np.float64], scaled: Mapping[str, NDArray[np.float64]], report: SolverReport
     ) -> Solution:
-        """What an answer is worth, wherever it comes from: η (d,) and multipliers in the program's units."""
+        """What an answer is worth, wherever it comes from.
+
+        Parameters
+        ----------
+        eta : (d,) array
+            δ, in the program's units.
+        scaled : mapping of arrays
+            Multipliers in the program's units: ``"closer"`` (n₊,); with a box ``"box_upper"``, ``"box_lower"`` (d,).
+        report : SolverReport
+            Who it comes from.
+
+        Returns
+        -------
+        Solution
+            Value, lower bound and residuals, measured here.
+        """
         h = self.half_spaces
         scaled = {name: np.zeros(h.dim) for name in ("box_upper", "box_lower")} | dict(scaled)
         duals = scaled | {"closer": scaled["closer"] / self._sigma}

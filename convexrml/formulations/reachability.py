@@ -32,6 +32,7 @@ class Reachability:
     Attributes
     ----------
     problem : cvxpy.Problem
+        Its value is t.
     """
 
     def __init__(self, program: MinimalPerturbation) -> None:
@@ -52,6 +53,13 @@ class Reachability:
 
     def solve(self, solver: str = "clarabel", accuracy: str = "accurate") -> tuple[NDArray[np.float64] | None, float]:
         """Solve with the named profile.
+
+        Parameters
+        ----------
+        solver : str, default "clarabel"
+            A profile's name: see ``convexrml solvers``.
+        accuracy : {"accurate", "fast"} or another accuracy of the profile
+            What the solver is asked for.
 
         Returns
         -------

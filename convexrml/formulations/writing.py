@@ -17,6 +17,11 @@ class Writable:
 
         The objective is that of ``problem``, in its units: see `convexrml.export.write_program`.
 
+        Parameters
+        ----------
+        path : Path or str
+            The file; its ending says the format.
+
         Returns
         -------
         Path

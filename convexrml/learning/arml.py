@@ -18,6 +18,7 @@ from convexrml.kernels.candidates import triplet_differences
 from convexrml.learning.adam import Adam
 from convexrml.learning.base import MetricLearner
 from convexrml.learning.nearby import KEPT, NearestLists
+from convexrml.learning.progress import progress_bar
 from convexrml.learning.training import Grouped, grouped_training_set, require_finite
 from convexrml.validation import positive_number, whole_number
 
@@ -41,16 +42,19 @@ class ARML(MetricLearner):
     Parameters
     ----------
     n_epochs : int, default 1000
+        Steps; each sees one triplet for every point.
     learning_rate : float, default 1e-3
         Of Adam.
     n_candidates : int, default 10
         How many nearest points the others of a triplet are drawn from; all there are where a class has fewer.
-    random_state : int, RandomState or None
-        Of the draws.
     max_time : float, optional
         Seconds after which no epoch is begun; stopping so is reported by a ConvergenceWarning.
+    verbose : bool, default False
+        Show a progress bar on stderr.
     callback : callable, optional
-        Called after each epoch with the number of epochs so far and the objective, say to show progress.
+        Called after each epoch with the number of epochs so far and the objective.
+    random_state : int, RandomState or None
+        Of the draws.
 
     Attributes
     ----------
@@ -60,7 +64,7 @@ class ARML(MetricLearner):
         Epochs.
     objective_ : float
         Mean signed triplet bound, in the units of the features, at the last epoch's beginning.
-    objectives_ : (n_iter_,) array
+    objectives_ : array of `n_iter_` floats
         The same for each epoch.
 
     Notes
@@ -69,28 +73,58 @@ class ARML(MetricLearner):
     so.  Points are centred first, which changes no triplet's bound.  The same seed gives the same metric whatever the
     number of threads: linear algebra runs on one.
 
-    Raises (from `fit`) InvalidInputError if there is one class only or no class has two points, LearningError if the
-    points, the objective or its gradient overflow.
+    L. Wang, X. Liu, J. Yi, Y. Jiang, C.-J. Hsieh, Provably Robust Metric Learning, NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import convexrml
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> convexrml.ARML(n_epochs=20, random_state=0).fit(X, y).get_mahalanobis_matrix().shape
+    (4, 4)
     """
 
     def __init__(
         self,
+        *,
         n_epochs: int = 1000,
         learning_rate: float = 1e-3,
         n_candidates: int = 10,
-        random_state: int | np.random.RandomState | None = None,
         max_time: float | None = None,
+        verbose: bool = False,
         callback: Callable[[int, float], object] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_epochs = n_epochs
         self.learning_rate = learning_rate
         self.n_candidates = n_candidates
-        self.random_state = random_state
         self.max_time = max_time
+        self.verbose = verbose
         self.callback = callback
+        self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn the metric from points ``(N, d)`` and their labels ``(N,)``."""
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : (N, d) array
+            Training points, finite.
+        y : (N,) array
+            Labels.
+
+        Returns
+        -------
+        ARML
+            The learner itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is one class only, no class has two points, or a parameter makes no sense.
+        LearningError
+            If the points, the objective or its gradient overflow.
+        """
         n_epochs = whole_number("n_epochs", self.n_epochs, minimum=1)
         k = whole_number("n_candidates", self.n_candidates, minimum=1)
         adam = Adam(positive_number("learning_rate", self.learning_rate))
@@ -99,7 +133,7 @@ class ARML(MetricLearner):
         draw = check_random_state(self.random_state)
         objectives: list[float] = []
         L = np.eye(data.X.shape[1])
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=1, user_api="blas"), progress_bar(self.verbose, n_epochs) as show:
             triplets, scatter = TripletDraws(data, k), data.X.T @ data.X
             for epoch in range(n_epochs):
                 if time.monotonic() >= until:
@@ -116,6 +150,7 @@ class ARML(MetricLearner):
                 require_finite(self, value, gradient, len(objectives))
                 objectives.append(value)
                 L += adam.step(gradient)
+                show(len(objectives), f"mean triplet bound {value:.5g}")
                 if self.callback is not None:
                     self.callback(len(objectives), value)
         self.components_ = L

@@ -16,6 +16,7 @@ from convexrml.learning.signed_radii import Points, Sites, Weights, exact_weight
 from convexrml.learning.training import Grouped
 
 _QUERIES_AT_ONCE = 512
+_AVERAGING = 8  # how fast the mean of the steps forgets the first ones
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,15 +41,21 @@ class Ascent:
     def steps(
         self, data: Grouped, dropout: float, random: np.random.RandomState
     ) -> Iterator[tuple[NDArray[np.float64], float, NDArray[np.float64]]]:
-        """L after each step from ``L = I``, the batch's objective before it, and its gradient; without end."""
+        """The mean of L over the steps from ``L = I``, the batch's objective before each, its gradient; without end.
+
+        Single steps are noisy; their mean is not.  With η = 8, ``mean_n = mean_{n−1} + (η + 1) / (n + η) (L_n −
+        mean_{n−1})`` weighs step n by about n^η (polynomial-decay averaging, Shamir and Zhang, ICML 2013).
+        """
         L, adam = np.eye(data.X.shape[1]), Adam(self.learning_rate)
-        for batch in _batches(queries_of(data), self.batch_size, random):
+        mean = L
+        for n, batch in enumerate(_batches(queries_of(data), self.batch_size, random), start=1):
             kept = _kept_rows(data.class_start, dropout, random)
             r = signed_radii(*_left_out(data, batch, kept), L, self.weights)
             share = expit((r.value - self.target) / (0.5 * self.target))
             gradient = r.gradient(share * (1 - share) / (0.5 * self.target * len(batch)))
             L = L + adam.step(gradient)
-            yield L, float(share.mean()), gradient
+            mean = mean + (_AVERAGING + 1) / (n + _AVERAGING) * (L - mean)
+            yield mean, float(share.mean()), gradient
 
     def score(self, radii: NDArray[np.float64]) -> float:
         """The objective of given radii."""

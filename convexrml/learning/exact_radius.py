@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import warnings
@@ -17,9 +18,10 @@ from threadpoolctl import threadpool_limits
 from convexrml.errors import InvalidInputError
 from convexrml.learning.ascent import Ascent, euclidean_median, leave_one_out_radii, radii_among
 from convexrml.learning.base import MetricLearner
+from convexrml.learning.progress import progress_bar
 from convexrml.learning.signed_radii import Weights, exact_weights, nearest_triplet_weights
 from convexrml.learning.training import Grouped, grouped_training_set, require_finite
-from convexrml.validation import positive_number, whole_number
+from convexrml.validation import float_array, number_from, positive_number, whole_number
 
 _RULES: dict[str, Weights] = {"exact": exact_weights, "nearest_triplet": nearest_triplet_weights}
 _SHARE_OF_CHOICE = 0.7  # of max_time
@@ -35,7 +37,8 @@ class ExactRadiusLearner(MetricLearner):
 
     with t near the Euclidean median: a smooth count of the points whose radius reaches t.  Each step takes a batch of
     training points, keeps a random part of the others as sites (*site dropout*, every class stays populated), and goes
-    one step of Adam on L, from ``L = I``, along the exact gradient (see `convexrml.learning.signed_radii`).
+    one step of Adam on L, from ``L = I``, along the exact gradient (see ``convexrml/learning/signed_radii.py``).  What
+    is learnt is the mean of L over the steps, later ones weighing more.
 
     Where `n_steps` or `dropout` leave a choice, a stratified part of the training points is held out first: the choice
     with the best objective there, by exact radii among the others, is taken, and the metric is learnt again on all
@@ -55,22 +58,27 @@ class ExactRadiusLearner(MetricLearner):
     learning_rate : float, default 1e-2
         Of Adam.
     batch_size : int, default 256
+        Training points of a step.
     validation_fraction : float, default 0.2
         Share of every class that is held out for the choice.
-    random_state : int, RandomState or None
-        Of the part held out, the batches and the dropout.
     max_time : float, optional
         Seconds after which no step is begun; seven tenths of them may go into the choice.  Stopping so is reported by
         a ConvergenceWarning.
+    verbose : bool, default False
+        Show a progress bar on stderr.
     callback : callable, optional
         Called after each step with the number of steps so far in all runs and the batch's objective.
+    random_state : int, RandomState or None
+        Of the part held out, the batches and the dropout.
 
     Attributes
     ----------
     components_ : (d, d) array
         L.
-    n_iter_, dropout_ : int, float
-        Steps taken and dropout, as chosen.
+    n_iter_ : int
+        Steps taken.
+    dropout_ : float
+        Dropout, as chosen.
     objective_ : float
         The objective on all training points, leave-one-out, without dropout.
     target_ : float
@@ -82,14 +90,22 @@ class ExactRadiusLearner(MetricLearner):
 
     Notes
     -----
-    The same seed gives the same metric whatever the number of threads: linear algebra runs on one.
+    The same seed gives the same metric whatever the number of threads: linear algebra runs on one.  What is learnt
+    comes without a guarantee; certify it by `exact_radius`.
 
-    Raises (from `fit`) InvalidInputError for one class, too few points or arguments out of range, LearningError if the
-    objective or its gradient is not finite.
+    Examples
+    --------
+    >>> import convexrml
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> learner = convexrml.ExactRadiusLearner(n_steps=5, dropout=0.5, random_state=0).fit(X, y)
+    >>> learner.n_iter_, learner.get_mahalanobis_matrix().shape
+    (5, (4, 4))
     """
 
     def __init__(
         self,
+        *,
         n_steps: int | Sequence[int] = (40, 80, 160, 320),
         dropout: float | Sequence[float] = (0.5, 0.9, 0.95),
         radius: str = "exact",
@@ -97,9 +113,10 @@ class ExactRadiusLearner(MetricLearner):
         learning_rate: float = 1e-2,
         batch_size: int = 256,
         validation_fraction: float = 0.2,
-        random_state: int | np.random.RandomState | None = None,
         max_time: float | None = None,
+        verbose: bool = False,
         callback: Callable[[int, float], object] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_steps = n_steps
         self.dropout = dropout
@@ -108,15 +125,36 @@ class ExactRadiusLearner(MetricLearner):
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
-        self.random_state = random_state
         self.max_time = max_time
+        self.verbose = verbose
         self.callback = callback
+        self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn the metric from points ``(N, d)`` and their labels ``(N,)``."""
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : (N, d) array
+            Training points, finite.
+        y : (N,) array
+            Labels.
+
+        Returns
+        -------
+        ExactRadiusLearner
+            The learner itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is one class only, a class has too few points, or a parameter is out of range.
+        LearningError
+            If the objective or its gradient is not finite.
+        """
         begun = time.monotonic()
         steps = [whole_number("n_steps", n, minimum=1) for n in np.unique(np.asarray(self.n_steps)).tolist()]
-        dropouts = np.unique(np.asarray(self.dropout, dtype=np.float64)).tolist()
+        dropouts = np.unique(float_array("dropout", self.dropout)).tolist()
         if not steps:
             raise InvalidInputError("n_steps: needs one or more whole numbers; found none")
         if self.radius not in _RULES:
@@ -128,19 +166,27 @@ class ExactRadiusLearner(MetricLearner):
         seconds = math.inf if self.max_time is None else positive_number("max_time", self.max_time)
         data = grouped_training_set(self, X, y)
         random = check_random_state(self.random_state)
-        with threadpool_limits(limits=1, user_api="blas"):
+        most = max(steps) * (1 + len(dropouts) * (len(steps) * len(dropouts) > 1))
+        with threadpool_limits(limits=1, user_api="blas"), progress_bar(self.verbose, most) as show:
             self.target_ = target * euclidean_median(data)
             ascent = Ascent(_RULES[self.radius], self.target_, rate, size)
-            self._taken = 0
+            taken = itertools.count(1)
+
+            def watch(dropout: float, value: float) -> None:
+                number = next(taken)
+                show(number, f"dropout {dropout:g}, objective {value:.4g}")
+                if self.callback is not None:
+                    self.callback(number, value)
+
             n, self.dropout_ = steps[0], dropouts[0]
             self.validation_scores_: NDArray[np.float64] | None = None
             self.validation_score_euclidean_: float | None = None
             if len(steps) * len(dropouts) > 1:
-                scores = self._scores(data, ascent, steps, dropouts, random, begun + _SHARE_OF_CHOICE * seconds)
+                scores = self._scores(data, ascent, steps, dropouts, random, begun + _SHARE_OF_CHOICE * seconds, watch)
                 if not np.isnan(scores).all():
                     at = np.unravel_index(np.nanargmax(scores), scores.shape)
                     self.dropout_, n = dropouts[at[0]], steps[at[1]]
-            run = self._run(data, ascent, self.dropout_, [n], random, begun + seconds)
+            run = self._run(data, ascent, self.dropout_, [n], random, begun + seconds, watch)
             self.components_, self.n_iter_ = run[-1]
             self.objective_ = ascent.score(leave_one_out_radii(data, self.components_))
         if self.n_iter_ < n:
@@ -155,6 +201,7 @@ class ExactRadiusLearner(MetricLearner):
         stops: list[int],
         random: np.random.RandomState,
         until: float,
+        watch: Callable[[float, float], None],
     ) -> list[tuple[NDArray[np.float64], int]]:
         """L and the number of steps at each of the ascending `stops`; where time runs out, the last one early."""
         L = np.eye(data.X.shape[1])
@@ -163,9 +210,8 @@ class ExactRadiusLearner(MetricLearner):
             if time.monotonic() >= until:
                 return [*reached, (L, n - 1)]
             require_finite(self, value, gradient, n - 1)
-            L, self._taken = following, self._taken + 1
-            if self.callback is not None:
-                self.callback(self._taken, value)
+            L = following
+            watch(dropout, value)
             if n in stops:
                 reached.append((L, n))
             if n == stops[-1]:
@@ -180,13 +226,14 @@ class ExactRadiusLearner(MetricLearner):
         dropouts: list[float],
         random: np.random.RandomState,
         until: float,
+        watch: Callable[[float, float], None],
     ) -> NDArray[np.float64]:
         """The objective on a part held out, for every dropout and number of steps; NaN where time ran out."""
         held = _held_out(data, self.validation_fraction, random)
         rest, Z, labels = _without(data, held), data.X[held], data.y[held]
         scores = np.full((len(dropouts), len(steps)), np.nan)
         for of_dropout, dropout in zip(scores, dropouts, strict=True):
-            for L, n in self._run(rest, ascent, dropout, steps, random, until):
+            for L, n in self._run(rest, ascent, dropout, steps, random, until, watch):
                 if n in steps:
                     of_dropout[steps.index(n)] = ascent.score(radii_among(rest, Z, labels, L))
         self.validation_scores_ = scores
@@ -210,8 +257,8 @@ class ExactRadiusLearner(MetricLearner):
 
 def _held_out(data: Grouped, fraction: float, random: np.random.RandomState) -> NDArray[np.int64]:
     """Rows to hold out: a share of every class, two at least staying."""
-    if not 0 < fraction < 1:
-        raise InvalidInputError(f"validation_fraction: needs a share between 0 and 1; found {fraction!r}")
+    if not 0 < number_from("validation_fraction", fraction, 0, 1):
+        raise InvalidInputError("validation_fraction: needs a share between 0 and 1; found 0, which holds out nothing")
     rows = []
     for start, stop in zip(data.class_start[:-1], data.class_start[1:], strict=True):
         count = max(0, min(round(fraction * (stop - start)), stop - start - 2))

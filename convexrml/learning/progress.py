@@ -1,4 +1,4 @@
-"""Progress of a learner: a bar on stderr where asked for, and whatever callable the user passes."""
+"""Progress of a learner: a bar on stderr where `verbose` asks for it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-
-from convexrml.learning.first_order import Progress
-
-Watch = Callable[[int, Progress], object]
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
-def shown_progress(shown: bool, n_rounds: int, callback: Watch | None) -> Iterator[Watch]:
-    """What a learner calls with the round (from 0) and what is known in it; the bar counts finished rounds."""
+def progress_bar(verbose: bool, total: int) -> Iterator[Callable[[int, str], None]]:
+    """What a learner calls with the number of finished steps (of `total`) and with what is known by now."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), disable=not shown) as bars:
-        bar = bars.add_task("learning the metric", total=n_rounds)
+    with Progress(*columns, console=Console(stderr=True), disable=not verbose) as bars:
+        bar = bars.add_task("learning the metric", total=total)
 
-        def watch(number: int, now: Progress) -> None:
-            about = f"round {number + 1}: iteration {now.n_iter}, value {now.value:.5g}, gap {now.gap:.1e}"
-            bars.update(bar, completed=number, description=about)
-            if callback is not None:
-                callback(number, now)
+        def show(finished: int, about: str) -> None:
+            bars.update(bar, completed=finished, description=about)
 
-        yield watch
-        bars.update(bar, completed=n_rounds)
+        yield show

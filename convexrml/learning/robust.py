@@ -7,14 +7,12 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from convexrml.errors import CollapsedMetricError, InvalidInputError
 from convexrml.hinge import RobustHingeObjective
@@ -22,10 +20,11 @@ from convexrml.learning.base import MetricLearner, components_of
 from convexrml.learning.first_order import Progress
 from convexrml.learning.mining import MinedTriplets, mine_triplets
 from convexrml.learning.optimum import FIRST_ORDER, optimum
-from convexrml.learning.progress import Watch, shown_progress
+from convexrml.learning.progress import progress_bar
+from convexrml.learning.training import checked_training_set
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
-from convexrml.validation import whole_number
+from convexrml.validation import number_from, positive_number, whole_number
 
 REGULARISERS = ("frobenius", "trace_penalty", "fixed_trace")
 _LEAST_SHARE = 2.0**-10
@@ -59,8 +58,7 @@ class RobustMetricLearner(MetricLearner):
         R: ``λ/2 ‖M − I‖²``; ``λ trace M``; or none, with ``trace M`` fixed at the number of features.
     strength : float, default 0.3
         λ as a multiple of ``g / d``; "fixed_trace" has no use for it.
-    n_targets : int, default 3
-    n_impostors : int, default 2
+    n_targets, n_impostors : int, default 3 and 2
         How many near points of the own class and of other classes each point has triplets with (all pairs).
     n_rounds : int, default 5
         How often triplets are mined and the program is solved.
@@ -70,7 +68,7 @@ class RobustMetricLearner(MetricLearner):
     max_triplets : int, default 100_000
         Where all points would have more, as many points as keep below it are drawn at random as anchors.
     solver : str, default "first_order"
-        ``"first_order"`` (`convexrml.learning.first_order`), or the name of a solver profile for the explicit SDP
+        ``"first_order"`` (``convexrml/learning/first_order.py``), or the name of a solver profile for the explicit SDP
         (`formulations.RobustHinge`; small training sets only).
     tol : float, default 1e-3
         Relative gap between value and lower bound up to which each program is solved.
@@ -173,12 +171,13 @@ class RobustMetricLearner(MetricLearner):
         self.callback = callback
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> RobustMetricLearner:
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the metric.
 
         Parameters
         ----------
         X : (N, d) array
+            Training points, finite.
         y : (N,) array
             Labels.
 
@@ -187,19 +186,27 @@ class RobustMetricLearner(MetricLearner):
         RobustMetricLearner
             The learner itself.
         """
-        X_, y_ = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        check_classification_targets(y_)
+        X_, y_ = checked_training_set(self, X, y)
         self._check_parameters()
         varying = np.ptp(X_, axis=0) > 0
         if not varying.any():
             raise InvalidInputError("X: every feature is constant; there is nothing to learn a metric from")
-        with shown_progress(self.verbose, self.n_rounds, self.callback) as watch:
+        with progress_bar(self.verbose, self.n_rounds) as show:
+
+            def watch(number: int, now: Progress) -> None:
+                show(number, f"round {number + 1}: iteration {now.n_iter}, value {now.value:.5g}, gap {now.gap:.1e}")
+                if self.callback is not None:
+                    self.callback(number, now)
+
             L = components_of(self._rounds(np.ascontiguousarray(X_[:, varying]), y_, watch))
+            show(self.n_rounds_, f"{self.n_iter_} iterations, gap {self.gap_:.1e}")
         self.components_ = np.zeros((len(L), len(varying)))
         self.components_[:, varying] = L
         return self
 
-    def _rounds(self, X: NDArray[np.float64], y: NDArray[Any], watch: Watch) -> NDArray[np.float64]:
+    def _rounds(
+        self, X: NDArray[np.float64], y: NDArray[Any], watch: Callable[[int, Progress], object]
+    ) -> NDArray[np.float64]:
         ends = time.perf_counter() + (math.inf if self.max_time is None else self.max_time)
         norm, anchors, M = as_norm(self.norm), self._anchors(len(X)), np.eye(X.shape[1])
         self.n_iter_, self.n_rounds_, self.converged_, self.share_ = 0, 0, True, 1.0
@@ -297,21 +304,17 @@ class RobustMetricLearner(MetricLearner):
             raise InvalidInputError(f"regulariser: choose from {', '.join(REGULARISERS)}; found {self.regulariser!r}")
         for name in ("n_targets", "n_impostors", "n_rounds", "max_triplets", "max_iter"):
             whole_number(name, getattr(self, name), minimum=1)
-        for name, low, high in (("tau", 0, math.inf), ("damping", 0, 1), ("tol", 0, math.inf)):
-            if not low <= getattr(self, name) < high:
-                raise InvalidInputError(
-                    f"{name}: needs a number from {low} to below {high}; found {getattr(self, name)!r}"
-                )
-        for name in ("margin", "strength", "max_time"):
-            if name == "max_time" and self.max_time is None:
-                continue
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidInputError(f"{name}: needs a positive number; found {getattr(self, name)!r}")
+        for name, high in (("tau", math.inf), ("damping", 1), ("tol", math.inf)):
+            number_from(name, getattr(self, name), 0, high)
+        for name in ("margin", "strength", *(() if self.max_time is None else ("max_time",))):
+            positive_number(name, getattr(self, name))
 
 
 def _typical_margin(mined: MinedTriplets) -> float:
     """The median Euclidean ``|vᵀ s|``; the mean where half of them are 0."""
     sizes = np.abs(mined.triplets.margins(np.eye(mined.triplets.n_features)))
+    if not np.isfinite(sizes).all():
+        raise InvalidInputError("X: squared distances are too large for floats; scale the features")
     unit = float(np.median(sizes)) or float(np.mean(sizes))
     if unit == 0:
         raise InvalidInputError(

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import platform
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import convexrml
 from convexrml import profiles
 from convexrml.attacks import attack_radius
 from convexrml.bounds import certified_radius
@@ -26,11 +22,11 @@ from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import DataSet
 from convexrml.validation import whole_number
 from convexrml.verdicts import CrossCheckReport
+from convexrml.versions import versions
 from convexrml.votes import as_vote
 
 POSITIVE_MULTIPLIER = 1e-6  # an interior-point method leaves every multiplier positive; the rest weighs nothing
 RADII_OF_MEDIAN = (0.5, 1.0, 1.5)
-_DEPENDENCIES = ("numpy", "scipy", "numba", "scikit-learn", "cvxpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,11 +141,33 @@ class Certification:
         return float(np.mean(~self.correct))
 
     def certified_error(self, radius: float) -> float:
-        """Share of all test points with certified radius ≤ `radius`; wrong ones count."""
+        """Share of all test points with certified radius ≤ `radius`; wrong ones count.
+
+        Parameters
+        ----------
+        radius : float
+            In the units of the features.
+
+        Returns
+        -------
+        float
+            At least the robust error.
+        """
         return error_at(self.certified.lower, radius)
 
     def exact_error(self, radius: float) -> tuple[float, float] | None:
-        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`; None where none is exact."""
+        """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`.
+
+        Parameters
+        ----------
+        radius : float
+            In the units of the features.
+
+        Returns
+        -------
+        (float, float) or None
+            Lower and upper bound; None where there are no exact radii.
+        """
         if self.exact is None:
             return None
         return error_at(self.exact.upper, radius), error_at(self.exact.lower, radius)
@@ -179,7 +197,9 @@ def certify(
     Parameters
     ----------
     data : DataSet
+        The training points make the classifier, the test points are asked about.
     settings : Settings, optional
+        What to ask; ``Settings()`` if not given.
     metric : MahalanobisMetric, optional
         Euclidean if not given.
     progress : callable, optional
@@ -188,6 +208,7 @@ def certify(
     Returns
     -------
     Certification
+        Bounds on every test point's radius, exact radii and the judge's report on as many as the settings ask for.
 
     Raises
     ------
@@ -282,7 +303,7 @@ def certify(
         missing=missing,
         interrupted=interrupted,
         seconds=clock.seconds,
-        versions=versions(named),
+        versions=versions(named[1:]),
     )
 
 
@@ -291,13 +312,6 @@ def evenly_spaced(n: int, count: int | None) -> NDArray[np.int64]:
     if count is None or count >= n:
         return np.arange(n)
     return np.unique(np.rint(np.linspace(0, n - 1, count)).astype(np.int64))
-
-
-def versions(solvers: Sequence[str] = ()) -> dict[str, str | None]:
-    """Versions of convexrml, of Python, of what convexrml builds on, and of the solvers named (the search is none)."""
-    found: dict[str, str | None] = {"convexrml": convexrml.__version__, "python": platform.python_version()}
-    found |= {name: importlib.metadata.version(name) for name in _DEPENDENCIES}
-    return found | {name: profiles.get_profile(name).version() for name in solvers if name != SEARCH}
 
 
 def _radii(given: tuple[float, ...] | None, lower: NDArray[np.float64]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.norms import Box
-from convexrml.study.catalogue import NAMES, OPENML, Named, is_name, read_named
+from convexrml.study.catalogue import Named, is_name, near, read_named
 from convexrml.study.files import Points, read_points
 
 SCALES = ("minmax", "none")
@@ -40,7 +40,18 @@ class DataSet:
     origin: dict[str, Any]
 
     def head(self, limit: int | None) -> DataSet:
-        """The same data with the first `limit` test points only; all of them for None."""
+        """The same data with the first `limit` test points only.
+
+        Parameters
+        ----------
+        limit : int or None
+            How many; None keeps all.
+
+        Returns
+        -------
+        DataSet
+            Its `origin` tells the limit.
+        """
         if limit is None:
             return self
         return dataclasses.replace(
@@ -49,6 +60,20 @@ class DataSet:
 
     def inside(self, box: Box | None, *, clip: bool = False) -> tuple[DataSet, int]:
         """The same data with every test point inside the box, and how many had to be moved.
+
+        Parameters
+        ----------
+        box : Box or None
+            In the units of the points; None moves nothing.
+        clip : bool, default False
+            Whether points outside may be moved.
+
+        Returns
+        -------
+        data : DataSet
+            With the points as they are asked about.
+        moved : int
+            How many lay outside.
 
         Raises
         ------
@@ -67,7 +92,13 @@ class DataSet:
         return dataclasses.replace(self, X_test=box.clip(self.X_test)), outside
 
     def sha256(self) -> dict[str, str]:
-        """SHA-256 of each array: of its shape, its type and its bytes in C order."""
+        """SHA-256 of each array: of its shape, its type and its bytes in C order.
+
+        Returns
+        -------
+        dict of str to str
+            In hexadecimal, by the array's name.
+        """
         digests = {}
         for name in ("X_train", "y_train", "X_test", "y_test"):
             array = np.ascontiguousarray(getattr(self, name))
@@ -110,6 +141,7 @@ def load_data(
     Returns
     -------
     DataSet
+        Training and test points.
 
     Raises
     ------
@@ -121,7 +153,7 @@ def load_data(
         If the points cannot be split, scaled or used.
     """
     if train is None and test is not None:
-        raise InvalidInputError(f"test: {test} was given without a file of training points")
+        raise InvalidInputError(f"test: {test} was given without training points; name them as data")
     if train is None:
         return load_dataset("digits", test_size=test_size, seed=seed, scale=scale)
     if not _is_set(train):
@@ -142,7 +174,34 @@ def load_data(
 def load_dataset(
     name: str, *, data_dir: Path | None = None, test_size: float = 0.3, seed: int = 0, scale: str = "minmax"
 ) -> DataSet:
-    """Read a data set by its name, whatever files are around: see `catalogue.read_named`, and `load_data` for the rest.
+    """Read a data set by its name, whatever files are around.
+
+    Parameters
+    ----------
+    name : str
+        ``"digits"``, ``"wine"``, ``"usps"``, ``"openml:61"`` ...: see `catalogue.read_named`.
+    data_dir : Path, optional
+        Folder in which it is looked for, and kept.
+    test_size : float, default 0.3
+        Share of the points held out, where the set has no test points of its own.
+    seed : int, default 0
+        Of the split.
+    scale : {"minmax", "none"}, default "minmax"
+        ``"minmax"`` maps each feature to [0, 1] as learnt on the training points.
+
+    Returns
+    -------
+    DataSet
+        Training and test points.
+
+    Raises
+    ------
+    DownloadError
+        If the set is not on this machine and cannot be downloaded.
+    DataFileError
+        If what is on this machine is not what it should be.
+    InvalidInputError
+        If no set has this name, or the points cannot be split or scaled.
 
     Examples
     --------
@@ -170,7 +229,7 @@ def _is_set(given: Path | str) -> bool:
 def _require_known(given: Path | str) -> None:
     """Refuse a bare word that is neither a file nor a name, and say which names there are."""
     if Path(given).name == str(given) and not Path(given).suffix and not Path(given).exists():
-        raise DataFileError(f"{given}: no such file, and no data set of this name: {', '.join(NAMES)}, {OPENML}NAME")
+        raise DataFileError(f"{given}: no such file, and no data set of this name{near(str(given))}")
 
 
 def _origin(found: Named) -> dict[str, Any]:
@@ -192,6 +251,8 @@ def _prepared(
     else:
         told["test"] = "as published" if test is None else str(test)
     (X_train, y_train), (X_test, y_test) = points
+    if X_test.shape[1] != X_train.shape[1]:
+        raise DataFileError(f"{test}: has {X_test.shape[1]} features; {title} has {X_train.shape[1]}")
     _require_known_labels(y_train, y_test, title if test is None else test)
     if scale == "minmax":
         scaler = MinMaxScaler().fit(X_train)
@@ -206,7 +267,10 @@ def _split(points: Points, test_size: float, seed: int) -> list[Points]:
     try:
         X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=test_size, random_state=seed, stratify=y)
     except ValueError as error:
-        raise InvalidInputError(f"test_size: {len(X)} points cannot be split at {test_size:g}: {error}") from error
+        raise InvalidInputError(
+            f"test_size: {len(X)} points cannot be split at {test_size:g} ({error}); give more points, "
+            "another share, or test points of their own"
+        ) from error
     return [(X_train, y_train), (X_test, y_test)]
 
 

@@ -111,7 +111,22 @@ class Outcome:
     data: dict[str, Any]
 
     def of(self, data: str, question: Question, metric: str | None = None) -> list[Cell]:
-        """The cells of one data set and question, of one metric if it is named, in the plan's order."""
+        """The cells of one data set and question, in the plan's order.
+
+        Parameters
+        ----------
+        data : str
+            Name of a data set of the plan's.
+        question : Question
+            One of the plan's.
+        metric : str, optional
+            Name of a metric of the plan's; all of them if not given.
+
+        Returns
+        -------
+        list of Cell
+            One for each metric and seed.
+        """
         return [
             cell
             for cell in self.cells
@@ -121,7 +136,20 @@ class Outcome:
         ]
 
     def radii(self, data: str, question: Question) -> tuple[float, ...]:
-        """The radii at which errors are stated; none while the first metric's are not known."""
+        """The radii at which errors are stated.
+
+        Parameters
+        ----------
+        data : str
+            Name of a data set of the plan's.
+        question : Question
+            One of the plan's.
+
+        Returns
+        -------
+        tuple of float
+            In the units of the features; empty while the first metric's radii, which they may refer to, are not known.
+        """
         if not self.plan.relative:
             return self.plan.radii
         first = self.of(data, question, self.plan.metrics[0].name)
@@ -129,7 +157,13 @@ class Outcome:
         return tuple(factor * median for factor in self.plan.radii) if 0 < median < np.inf else ()
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """One record for each data set, metric, seed, question and test point."""
+        """One record for each data set, metric, seed, question and test point.
+
+        Yields
+        ------
+        dict
+            What was asked, and what was found: radii in the units of the features, NaN where nothing is known yet.
+        """
         for cell in self.cells:
             about = {"data": cell.case.data.name, "metric": cell.case.metric.name, "seed": cell.case.seed}
             asked = cell.question
@@ -159,6 +193,11 @@ class Outcome:
     def to_frame(self) -> Any:
         """`records` as a pandas DataFrame.
 
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each data set, metric, seed, question and test point.
+
         Raises
         ------
         InvalidInputError
@@ -173,6 +212,18 @@ class Outcome:
 
 def read_outcome(plan_file: Path, results: Path) -> Outcome:
     """Read what a study found so far; what is missing is NaN.
+
+    Parameters
+    ----------
+    plan_file : Path
+        The study's file.
+    results : Path
+        Its results.
+
+    Returns
+    -------
+    Outcome
+        Its cells, and what is on record about its runs.
 
     Raises
     ------

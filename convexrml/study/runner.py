@@ -11,11 +11,11 @@ from pathlib import Path
 
 from convexrml.errors import DataFileError
 from convexrml.ledger import RUNNING, Ledger, Task, storage
-from convexrml.study.certify import versions
 from convexrml.study.clock import Progress
 from convexrml.study.plan import Plan, read_plan
 from convexrml.study.tasks import DONE, FAILED, TOOL, Key, Known, Wanted, wanted
 from convexrml.study.workshop import Failure, Workshop, subject
+from convexrml.versions import versions
 
 _BEAT = 20.0  # seconds between signs of life, well below the ledger's patience
 _POLL = 0.5  # seconds between looks at what another process is doing
@@ -83,6 +83,11 @@ def run_study(
     progress : callable, optional
         Called with the stage, what is finished and how much there is.
 
+    Returns
+    -------
+    Standing
+        At the end; failed tasks are listed, and left.
+
     Raises
     ------
     DataFileError
@@ -119,6 +124,18 @@ def run_study(
 
 def read_standing(plan_file: Path, results: Path) -> Standing:
     """How far a study is, as its results say; it may be running.
+
+    Parameters
+    ----------
+    plan_file : Path
+        The study's file.
+    results : Path
+        Its results.
+
+    Returns
+    -------
+    Standing
+        Counts of what is finished, and what failed.
 
     Raises
     ------

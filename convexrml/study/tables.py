@@ -1,34 +1,16 @@
-"""Tables of a study in the paper's layout, as Markdown and as LaTeX."""
+"""Tables of a study in the paper's layout, and its points as CSV."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convexrml.documents.blocks import Table
 from convexrml.study.outcome import Cell, Outcome, spread
 from convexrml.study.plan import Question
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Attributes
-    ----------
-    title : str
-    columns : tuple of str
-    rows : tuple of tuples of str
-    note : str
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def error_table(outcome: Outcome, question: Question) -> Table:
@@ -64,7 +46,7 @@ def error_table(outcome: Outcome, question: Question) -> Table:
         f"bound, empirical by the best witnessed upper bound{by_each}. Radii: {factors}, {relative}. "
         "[least, greatest] over seeds; – is not there yet or was not asked for."
     )
-    return Table(f"Robust error: {question}", tuple(columns), tuple(rows), note)
+    return Table(tuple(columns), tuple(rows), f"Robust error: {question}", note)
 
 
 def runs_table(outcome: Outcome) -> Table:
@@ -73,7 +55,7 @@ def runs_table(outcome: Outcome) -> Table:
     for run in outcome.facts.get("runs", []):
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         rows.append((run["started"], run["command"] or "(from Python)", versions))
-    return Table("Runs", ("started", "command", "versions"), tuple(rows))
+    return Table(("started", "command", "versions"), tuple(rows), "Runs")
 
 
 def data_table(outcome: Outcome) -> Table:
@@ -85,23 +67,7 @@ def data_table(outcome: Outcome) -> Table:
             (name, *sizes, *(found["sha256"][part][:16] for part in ("X_train", "y_train", "X_test", "y_test")))
         )
     hashes = tuple(f"sha256 {part}" for part in ("X_train", "y_train", "X_test", "y_test"))
-    return Table("Data", ("data", "training points", "test points", "features", *hashes), tuple(rows))
-
-
-def markdown(table: Table) -> str:
-    """A table as Markdown."""
-    lines = [f"## {table.title}", "", _row(table.columns), "|" + "---|" * len(table.columns)]
-    lines += map(_row, table.rows)
-    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
-
-
-def latex(table: Table) -> str:
-    """A table as LaTeX (booktabs)."""
-    head = " & ".join(map(_tex, table.columns))
-    body = [" & ".join(map(_tex, row)) + r" \\" for row in table.rows]
-    parts = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title + '. ' + table.note)}}}"]
-    parts += [rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}", r"\toprule", head + r" \\", r"\midrule", *body]
-    return "\n".join([*parts, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return Table(("data", "training points", "test points", "features", *hashes), tuple(rows), "Data")
 
 
 def write_csv(outcome: Outcome, path: Path) -> None:
@@ -122,16 +88,3 @@ def _errors(values: Sequence[float]) -> str:
         return "–"
     mean, least, greatest = spread(values)
     return f"{mean:.3f}" if f"{least:.3f}" == f"{greatest:.3f}" else f"{mean:.3f} [{least:.3f}, {greatest:.3f}]"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-_TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
-_TEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "ℓ": r"$\ell$", "ε": r"$\varepsilon$", "∞": r"$\infty$"}
-_TEX |= {"–": "--"}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)
