@@ -57,11 +57,13 @@ def main(picture: Path = Path("a_constraint_of_your_own.png")) -> None:
         delta, solved = least_in_blocks(model, z, label)
         radius = np.linalg.norm(delta)
         print(f"{query:6} {free.radius[0]:8.4f} {radius:9.4f} {radius / free.radius[0]:6.3f} {solved:9}")
-        steps = {"as it is": 0 * z, "any": free.perturbation[0], "in blocks": delta}
-        for axes, (what, step) in zip(row, steps.items(), strict=True):
+        row[0].imshow(z.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+        row[0].set_title(f"a {label}", fontsize=9)
+        for axes, what, step in zip(row[1:], ("any", "in blocks"), (free.perturbation[0], delta), strict=True):
             answer = model.predict([z + 1.001 * step])[0]
-            axes.imshow((z + step).reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
-            axes.set_title(f"{what}: {np.linalg.norm(step):.3f}, a {answer}", fontsize=9)
+            axes.imshow(step.reshape(8, 8), cmap="RdBu_r", vmin=-0.3, vmax=0.3)
+            axes.set_title(f"{what}: {np.linalg.norm(step):.3f}, then a {answer}", fontsize=9)
+        for axes in row:
             axes.set_axis_off()
     figure.savefig(picture)
 
@@ -70,5 +72,7 @@ if __name__ == "__main__":
     main()
 
 # %%
-# The coarse change is half as large again.  It is exact as far as Clarabel is: nothing was proved of the extended
-# program, but that its radius is no smaller than ``any``, and that the classifier gives another answer just beyond it.
+# Red is ink that is added, blue what is taken away.  The coarse change has to be half as large again.  It is the least
+# as far as Clarabel's word goes: what is proved of the extended program is that its radius is no smaller than ``any``,
+# and that the classifier gives another answer just beyond.  Whatever a box can say (``box=``: pixels that may not
+# change, a range that may not be left) needs no program of your own, and is proved from both sides.

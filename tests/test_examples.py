@@ -132,6 +132,15 @@ def robust_metric_by_hand(lines):
     assert all(hinge > free[0] for hinge, *_ in constrained)
 
 
+def study_with_pandas(lines):
+    assert lines[0] == "Everything is done."
+    radii, accepted = (int(number) for number in re.findall(r"\d+", lines[1]))
+    assert radii == 2 * accepted > 0  # half of the radii are of one neighbour, and all of these have certificates
+    rows = table(lines[2:], 3)
+    assert len(rows) == 8
+    assert all(0 <= clean < 0.1 < median and 0.8 < share <= 1 for clean, median, share in rows)
+
+
 def dask_run(lines):
     assert lines[-1] == "same bits: True"
 
@@ -153,6 +162,7 @@ CHECKS = {
         norms_and_boxes,
         retrieval_radius,
         robust_metric_by_hand,
+        study_with_pandas,
     )
 }
 
