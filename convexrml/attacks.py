@@ -12,7 +12,7 @@ from convexrml.bounds import certified_radius
 from convexrml.grouped import grouped_sites
 from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import scores as kernel
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.queries import each_query, prepared
 from convexrml.results import AttackRadii
@@ -73,8 +73,8 @@ def attack_radius(
     Returns
     -------
     AttackRadii
-        `upper` (n,), in the units of the input features, inf where no mislabelled point was met, and 0 for a query that
-        is mislabelled as it stands; `perturbation` (n, d), the witnesses.
+        `upper` (n,), in the units of the input features, inf where no point was met that is mislabelled in exact
+        arithmetic too, and 0 for a query that is mislabelled as it stands; `perturbation` (n, d), the witnesses.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def attack_radius(
     ([1.0], [True])
     """
     p = as_norm(norm)
-    points = model.require_queries(Z)
+    points = require_model(model).require_queries(Z)
     labels = model.encode(y, len(points))
     limits = as_box(box, model.n_features_in_)
     require_inside(limits, points)
@@ -128,11 +128,11 @@ def _by_cells(
     for at in model.batches(len(Z)):
         for query, q in enumerate(each_query(data, prepared(model, data, Z[at], label[at], box)), at.start):
             witness = search.attack(q, n_targets, model.n_neighbors // 2 - 1)
-            if witness is not None:
+            if witness is not None and witness.sure:
                 upper[query], perturbation[query] = witness.upper, witness.step
-                if not witness.sure:
-                    step = sure_witness(model, Z[query], int(label[query]), witness.step, box, vote)
-                    step = witness.step if step is None else step
+            elif witness is not None:  # rounding may feign it: then it is no witness
+                step = sure_witness(model, Z[query], int(label[query]), witness.step, box, vote)
+                if step is not None:
                     upper[query], perturbation[query] = witnessed_norm(Z[query], step, Norm(2.0)), step
             if progress is not None:
                 progress(1)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexrml.kernels import scores as scores_kernel
 from convexrml.kernels import triplets as kernel
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Norm, as_norm
 from convexrml.results import CertifiedRadii
 from convexrml.threads import PARALLEL_KERNELS
@@ -80,7 +80,7 @@ def certified_radius(
     [1.0]
     """
     p = as_norm(norm)
-    P = model.require_queries(Z)
+    P = require_model(model).require_queries(Z)
     label = model.encode(y, len(P))
     s = (model.n_neighbors + 1) // 2
     rounding = model.rounding(p)

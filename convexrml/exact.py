@@ -9,9 +9,10 @@ from collections.abc import Callable
 from numpy.typing import ArrayLike
 
 from convexrml.errors import InvalidInputError, UnsupportedError
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import ExactRadii
+from convexrml.validation import number_from, positive_number, require_workers, whole_number
 from convexrml.votes import Vote, as_vote
 
 METHODS = ("auto", "search", "program")
@@ -102,7 +103,8 @@ def exact_radius(
     Raises
     ------
     InvalidInputError
-        If an argument does not fit the training set or the method, or the box leaves a query out.
+        If an argument does not fit the training set, the box leaves a query out, or an option has no effect on the road
+        that is taken.
     NotFittedError
         If the model is not fitted.
     UnsupportedError
@@ -127,47 +129,34 @@ def exact_radius(
     [1.0]
     """
     p = as_norm(norm)
-    points = model.require_queries(Z)
+    points = require_model(model).require_queries(Z)
     labels = model.encode(y, len(points))
     limits = as_box(box, model.n_features_in_)
     require_inside(limits, points)
     lost = as_vote(vote)
     if method not in METHODS:
         raise InvalidInputError(f"method: unknown road {method!r}; choose from {', '.join(METHODS)}")
-    if method == "search" and (solver is not None or accuracy is not None):
-        raise InvalidInputError('solver, accuracy: belong to method="program"; the search has neither')
     by_program = method == "program" or (method == "auto" and solver is not None)
-    if by_program and n_jobs is not None:
-        raise InvalidInputError('n_jobs: belongs to method="search"; programs are solved one after the other')
-    if n_jobs == 0:
-        raise InvalidInputError("n_jobs: needs a number of workers, or -1 for all processors; found 0")
     several = model.n_neighbors > 1
-    for name, limit, belongs in (
-        ("time_limit", time_limit, several),
-        ("node_limit", node_limit, several and not by_program),
-        ("max_memory", max_memory, several and not by_program),
-    ):
-        if limit is None:
-            continue
-        if not belongs:
-            raise InvalidInputError(f"{name}: belongs to the branch and bound of more than one neighbour; leave it out")
-        if not limit >= 0:
-            raise InvalidInputError(f"{name}: needs to be a number, not negative; found {limit!r}")
+    _require_effect(
+        by_program, several, solver=solver, accuracy=accuracy, n_jobs=n_jobs, time_limit=time_limit,
+        node_limit=node_limit, max_memory=max_memory,
+    )  # fmt: skip
+    accuracy = "accurate" if accuracy is None else accuracy
     if by_program and several:
         from convexrml.integer_program import exact_radius_by_integer_program
         from convexrml.settling import settled_votes
 
-        default = "scip" if p.order == 2 else "highs"
+        solver = ("scip" if p.order == 2 else "highs") if solver is None else solver
         found = exact_radius_by_integer_program(
-            model, points, labels, p, limits, lost, solver or default, accuracy or "accurate", time_limit, progress
+            model, points, labels, p, limits, lost, solver, accuracy, time_limit, progress
         )
         found = settled_votes(found, model, points, labels)
     elif by_program:
         from convexrml.program import exact_radius_by_program  # cvxpy is loaded only when a program is built
 
-        found = exact_radius_by_program(
-            model, points, labels, p, limits, solver or "clarabel", accuracy or "accurate", progress
-        )
+        solver = "clarabel" if solver is None else solver
+        found = exact_radius_by_program(model, points, labels, p, limits, solver, accuracy, progress)
     else:
         if several and p.order != 2:
             raise UnsupportedError(
@@ -188,3 +177,36 @@ def exact_radius(
     from convexrml.evidence import Prover
 
     return dataclasses.replace(found, certificates=tuple(Prover(model).certificates(points, y, found)))
+
+
+def _require_effect(
+    by_program: bool,
+    several: bool,
+    *,
+    solver: object,
+    accuracy: object,
+    n_jobs: object,
+    time_limit: float | None,
+    node_limit: float | None,
+    max_memory: float | None,
+) -> None:
+    """Refuse options that would have no effect on the road that is taken, and limits that are none."""
+    if by_program and n_jobs is not None:
+        raise InvalidInputError('n_jobs: belongs to method="search"; programs are solved one after the other')
+    require_workers(n_jobs)
+    for name, value in (("solver", solver), ("accuracy", accuracy)):
+        if value is not None and not by_program:
+            raise InvalidInputError(f'{name}: belongs to method="program", and the search has none; found {value!r}')
+    if time_limit is not None:
+        if not several:
+            raise InvalidInputError("time_limit: belongs to more than one neighbour; leave it out for n_neighbors=1")
+        if by_program or time_limit != 0:  # the search has bounds to give even then, a solver has not
+            positive_number("time_limit", time_limit)
+    for name, limit in (("node_limit", node_limit), ("max_memory", max_memory)):
+        if limit is None:
+            continue
+        if by_program or not several:
+            raise InvalidInputError(
+                f'{name}: belongs to the branch and bound (method="search", more than one neighbour); leave it out'
+            )
+        whole_number(name, limit, minimum=0) if name == "node_limit" else number_from(name, limit, 0)

@@ -64,6 +64,10 @@ def write_program(problem: cp.Problem, path: Path | str) -> Path:
     ending = next((name for name in FORMATS if path.name.endswith("." + name)), None)
     if ending is None:
         raise InvalidInputError(f"path: {path.name!r} ends with no known format (there are: .{', .'.join(FORMATS)})")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidInputError(
+            f"path: {path} is a folder, not a file" if path.is_dir() else f"path: there is no folder {path.parent}"
+        )
     check_problem(problem)
     kind = problem_class(problem)
     if kind not in FORMATS[ending]:

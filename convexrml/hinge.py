@@ -218,5 +218,6 @@ def one_for_each(name: str, values: ArrayLike, m: int, least: float = -np.inf) -
     array = float_array(name, values)
     if array.shape not in ((), (m,)) or (array < least).any():
         bound = "" if np.isinf(least) else f" that is at least {least:g}"
-        raise InvalidInputError(f"{name}: needs one number{bound}, or one for each of the {m} triplets")
+        found = f"shape {array.shape}" if array.shape not in ((), (m,)) else f"{array.min():g}"
+        raise InvalidInputError(f"{name}: needs one number{bound}, or one for each of the {m} triplets; found {found}")
     return np.ascontiguousarray(np.broadcast_to(array, m))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from convexrml.errors import (
     SolverMissingError,
     UnsupportedError,
 )
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii
 from convexrml.verdicts import Comparison, CrossCheckReport
@@ -198,9 +198,12 @@ def crosscheck(
     (0, True)
     """
     roads = Roads() if roads is None else roads
-    points = model.require_queries(Z)
+    points = require_model(model).require_queries(Z)
     model.encode(y, len(points))
     labels = np.asarray(y)
+    for name, given in (("norms", norms), ("boxes", boxes), ("solvers", solvers)):
+        if isinstance(given, (str, Box)) or not (given is None or isinstance(given, Iterable)):
+            raise InvalidInputError(f"{name}: needs a list of them; found {given!r}; write [{given!r}]")
     all_norms = tuple(as_norm(norm) for norm in norms)
     all_boxes = tuple(as_box(box, model.n_features_in_) for box in boxes)
     for box in all_boxes:

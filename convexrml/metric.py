@@ -81,7 +81,10 @@ class MahalanobisMetric:
         M = _matrix_shape("metric", matrix)
         d = len(M)
         if M.shape != (d, d):
-            raise InvalidInputError(f"metric: a matrix M must be square; found shape {M.shape}")
+            raise InvalidInputError(
+                f"metric: a matrix M must be square; found shape {M.shape}; components L (r, d) are passed to "
+                "MahalanobisMetric.from_components"
+            )
         asymmetry = float(np.abs(M - M.T).max())
         symmetric = (M + M.T) / 2
         eigenvalues = np.linalg.eigvalsh(symmetric)
@@ -157,11 +160,19 @@ def as_metric(metric: ArrayLike | MahalanobisMetric | None, n_features: int) -> 
     if metric is None:
         return MahalanobisMetric.euclidean(n_features)
     if not isinstance(metric, MahalanobisMetric):
+        if isinstance(metric, str) or hasattr(metric, "get_mahalanobis_matrix"):
+            raise InvalidInputError(
+                f"metric: needs a matrix M (d, d), components L (r, d), a MahalanobisMetric, or None for the Euclidean "
+                f"metric; found {metric!r}; a learner's is learner.get_mahalanobis_matrix()"
+            )
         shape = float_array("metric", metric).shape
         square = len(shape) == 2 and shape[0] == shape[1]
         metric = (MahalanobisMetric.from_matrix if square else MahalanobisMetric.from_components)(metric)
     if metric.n_features != n_features:
-        raise InvalidInputError(f"metric: acts on {metric.n_features} features; the data have {n_features}")
+        raise InvalidInputError(
+            f"metric: acts on {metric.n_features} features; the data have {n_features}; take the one that belongs to "
+            "these data"
+        )
     return metric
 
 
@@ -208,7 +219,7 @@ def nearest_psd(matrix: ArrayLike) -> NDArray[np.float64]:
     """
     M = _matrix_shape("matrix", matrix)
     if M.shape[0] != M.shape[1]:
-        raise InvalidInputError(f"matrix: must be square; found shape {M.shape}")
+        raise InvalidInputError(f"matrix: must be square, shape (d, d); found shape {M.shape}")
     eigenvalues, V = np.linalg.eigh((M + M.T) / 2)
     P = (V * np.maximum(eigenvalues, 0)) @ V.T
     return (P + P.T) / 2

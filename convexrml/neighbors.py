@@ -15,7 +15,7 @@ from convexrml.metric import MahalanobisMetric, as_metric, sites_of_distinct_row
 from convexrml.norms import Norm
 from convexrml.rounding import Rounding, rounding_of
 from convexrml.threads import PARALLEL_KERNELS
-from convexrml.validation import feature_matrix, label_vector, whole_number
+from convexrml.validation import encoded_labels, feature_matrix, label_vector, whole_number
 from convexrml.votes import Vote, as_vote
 
 SCORE_BATCH_BYTES = 64 * 2**20  # scores of a batch of queries against all sites stay below this
@@ -126,11 +126,13 @@ class NearestNeighbors:
         """
         k = whole_number("n_neighbors", self.n_neighbors, minimum=1)
         if k % 2 == 0:
-            raise InvalidInputError(f"n_neighbors: must be odd, so that two classes cannot tie; found {k}")
+            raise InvalidInputError(
+                f"n_neighbors: must be odd, so that two classes cannot tie; found {k}; take {k - 1} or {k + 1}"
+            )
         X_ = feature_matrix("X", X)
         y_ = label_vector("y", y, len(X_))
         if k > len(X_):
-            raise InvalidInputError(f"n_neighbors: {k} neighbours asked for, but there are {len(X_)} training points")
+            raise InvalidInputError(f"n_neighbors: must be at most {len(X_)}, the number of training points; found {k}")
         self.training_points_ = X_
         self.metric_ = as_metric(self.metric, X_.shape[1])
         self.n_features_in_ = X_.shape[1]
@@ -298,20 +300,7 @@ class NearestNeighbors:
             If a label does not occur in the training set.
         """
         self._require_fitted()
-        labels = label_vector("y", y, n_points)
-        if (labels.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
-            raise InvalidInputError(
-                f"y: labels of type {labels.dtype} cannot be compared with the training labels ({self.classes_.dtype})"
-            )
-        place = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
-        unknown = self.classes_[place] != labels
-        if unknown.any():
-            known = ", ".join(map(repr, self.classes_[:10].tolist())) + ", ..." * (len(self.classes_) > 10)
-            raise InvalidInputError(
-                f"y: label {labels[unknown].tolist()[0]!r} at {int(np.argmax(unknown))} does not occur in the training "
-                f"set, which has {known}"
-            )
-        return place.astype(np.int64)
+        return encoded_labels("y", label_vector("y", y, n_points), self.classes_)
 
     def require_queries(self, Z: ArrayLike) -> NDArray[np.float64]:
         """Read queries as an ``(n, d)`` float64 array that fits the training set."""
@@ -319,7 +308,8 @@ class NearestNeighbors:
         points = feature_matrix("Z", Z, self.n_features_in_)
         if not self.in_range(points).all():
             raise InvalidInputError(
-                "Z: is too far from the training points: squared distances are too large for floats"
+                "Z: is too far from the training points: squared distances are too large for floats; are queries and "
+                "training points scaled alike?"
             )
         return points
 
@@ -346,3 +336,13 @@ class NearestNeighbors:
     def _require_fitted(self) -> None:
         if not hasattr(self, "sites_"):
             raise NotFittedError("NearestNeighbors: not fitted yet; call fit(X, y) first")
+
+
+def require_model(model: object) -> NearestNeighbors:
+    """The model; an InvalidInputError says of anything else how it could be read."""
+    if not isinstance(model, NearestNeighbors):
+        raise InvalidInputError(
+            f"model: needs a fitted convexrml.NearestNeighbors; found {type(model).__name__}; "
+            "convexrml.from_estimator reads fitted classifiers and pipelines of scikit-learn"
+        )
+    return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,10 @@ def as_box(box: tuple[ArrayLike, ArrayLike] | Box | None, n_features: int) -> Bo
     try:
         lower, upper = (box.lower, box.upper) if isinstance(box, Box) else box
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"box: give a pair (lower, upper) or None; found {type(box).__name__}") from error
+        found = f"{type(box).__name__}" + (f" of {len(box)}" if isinstance(box, Sized) else "")
+        raise InvalidInputError(f"box: give a pair (lower, upper) or None; found {found}") from error
+    if isinstance(box, (str, Mapping)):
+        raise InvalidInputError(f"box: give a pair (lower, upper) of numbers or arrays; found {box!r}")
     checked = []
     for name, side in (("box lower", lower), ("box upper", upper)):
         values = float_array(name, side, finite=False)
@@ -165,7 +169,8 @@ def as_box(box: tuple[ArrayLike, ArrayLike] | Box | None, n_features: int) -> Bo
     crossed = np.flatnonzero(checked[0] > checked[1])
     if len(crossed):
         raise InvalidInputError(
-            f"box: lower exceeds upper in feature {crossed[0]} ({checked[0][crossed[0]]} > {checked[1][crossed[0]]})"
+            f"box: lower exceeds upper in feature {crossed[0]} ({checked[0][crossed[0]]} > {checked[1][crossed[0]]}); "
+            "give (lower, upper), in this order"
         )
     return Box(*checked)
 

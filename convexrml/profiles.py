@@ -117,13 +117,13 @@ def get_profile(name: str, directory: Path | None = None) -> SolverProfile:
     ('LP', 'QP', 'SOCP', 'SDP')
     """
     if not isinstance(name, str):
-        raise InvalidInputError(f"solver: expected the name of a profile, found {name!r}")
+        raise InvalidInputError(f"solver: needs the name of a profile, such as 'clarabel'; found {name!r}")
     profiles = load_profiles(directory)
     if name.lower() in profiles:
         return profiles[name.lower()]
     closest = difflib.get_close_matches(name.lower(), profiles, n=1)
     hint = f"; did you mean {closest[0]!r}?" if closest else ""
-    raise UnknownSolverError(f"no profile is named {name!r}{hint} (there are: {', '.join(profiles)})")
+    raise UnknownSolverError(f"solver: no profile is named {name!r}{hint} (there are: {', '.join(profiles)})")
 
 
 def require_installed(profile: SolverProfile) -> None:
@@ -165,9 +165,9 @@ def _own_directory() -> Traversable:
 
 def _read_directory(directory: Traversable) -> Mapping[str, SolverProfile]:
     if not directory.is_dir():
-        raise ProfileError(f"{directory}: no such folder of solver profiles")
+        raise ProfileError(f"{directory}: no such folder; name one that holds solver profiles (*.toml)")
     files = sorted((file for file in directory.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     if not files:
-        raise ProfileError(f"{directory}: no solver profiles (*.toml) in this folder")
+        raise ProfileError(f"{directory}: the folder holds no solver profiles (*.toml); name another one")
     profiles = [read_profile(file) for file in files]
     return MappingProxyType({profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)})

@@ -11,7 +11,6 @@ and the least value of the right-hand side over ``M ⪰ 0`` depends on R alone: 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from convexrml.errors import InvalidInputError
 from convexrml.metric import nearest_psd
 from convexrml.spectral import LOST, gamma, largest_eigenvalue
-from convexrml.validation import float_array
+from convexrml.validation import float_array, positive_number
 
 
 class Regulariser(Protocol):
@@ -100,7 +99,7 @@ class FixedTrace:
     trace: float
 
     def __post_init__(self) -> None:
-        _require_positive("trace", self.trace)
+        positive_number("trace", self.trace)
 
     def value(self, M: NDArray[np.float64]) -> float:
         """0."""
@@ -137,7 +136,7 @@ class TracePenalty:
     lam: float
 
     def __post_init__(self) -> None:
-        _require_positive("lam", self.lam)
+        positive_number("lam", self.lam)
 
     def value(self, M: NDArray[np.float64]) -> float:
         """``λ trace M``."""
@@ -180,11 +179,13 @@ class FrobeniusPrior:
     M0: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("lam", self.lam)
+        positive_number("lam", self.lam)
         if self.M0 is not None:
             prior = float_array("M0", self.M0)
             if prior.ndim != 2 or prior.shape[0] != prior.shape[1] or (prior != prior.T).any():
-                raise InvalidInputError(f"M0: needs a symmetric (d, d) matrix; found shape {prior.shape}")
+                square = prior.ndim == 2 and prior.shape[0] == prior.shape[1]
+                found = "one that is not symmetric" if square else f"shape {prior.shape}"
+                raise InvalidInputError(f"M0: needs a symmetric matrix (d, d), equal to its transpose; found {found}")
             object.__setattr__(self, "M0", prior)
 
     def prior(self, n_features: int) -> NDArray[np.float64]:
@@ -207,7 +208,9 @@ class FrobeniusPrior:
         """
         prior = np.eye(n_features) if self.M0 is None else self.M0
         if len(prior) != n_features:
-            raise InvalidInputError(f"M0: is {len(prior)} × {len(prior)}; the triplets have {n_features} features")
+            raise InvalidInputError(
+                f"M0: needs shape {(n_features, n_features)}, that of the triplets; found shape {prior.shape}"
+            )
         return prior
 
     def value(self, M: NDArray[np.float64]) -> float:
@@ -235,8 +238,3 @@ class FrobeniusPrior:
         inner = float(np.sum(G * prior)) + off * reach + gamma(d * d) * size * reach
         price = inner + size * size / (2 * self.lam)
         return max(0.0, total - price - gamma(8) * (abs(total) + abs(inner) + size * size / self.lam) - LOST)
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise InvalidInputError(f"{name}: needs a positive number; found {value!r}")

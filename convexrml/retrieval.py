@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexrml.exact import exact_radius
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii
 
@@ -88,7 +88,7 @@ def retrieval_radius(
     >>> convexrml.retrieval_radius(model, [[1.0], [4.1]]).radius.round(6).tolist()
     [1.0, 0.4]
     """
-    twin = identities(model)
+    twin = identities(require_model(model))
     nearest = twin.kneighbors(Z)[:, 0]
     return exact_radius(
         twin, Z, nearest, norm=norm, box=box, method=method, solver=solver, accuracy=accuracy, n_jobs=n_jobs,

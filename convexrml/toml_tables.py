@@ -30,7 +30,9 @@ def read_toml(file: Traversable | Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise Malformed(f"{file.name}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Malformed(f"{file.name}: cannot be read as TOML: {error}") from error
 
 

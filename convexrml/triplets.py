@@ -77,7 +77,8 @@ class Triplets:
             )
         c = np.full(m, 1 / m) if weights is None else float_array("weights", weights)
         if c.shape != (m,) or not (c > 0).all():
-            raise InvalidInputError(f"weights: needs one positive number for each of the {m} triplets")
+            found = f"shape {c.shape}" if c.shape != (m,) else f"{c.min():g} among them"
+            raise InvalidInputError(f"weights: needs one positive number for each of the {m} triplets; found {found}")
         return cls(plus - minus, 2 * x - plus - minus, c)
 
     def __len__(self) -> int:
@@ -141,8 +142,27 @@ class Triplets:
         return np.divide(margins, lengths, out=np.zeros(len(self)), where=lengths > 0)
 
 
+def require_triplets(triplets: object) -> Triplets:
+    """Refuse what is no `Triplets`.
+
+    Raises
+    ------
+    InvalidInputError
+        Saying how they are made.
+    """
+    if not isinstance(triplets, Triplets):
+        raise InvalidInputError(
+            f"triplets: needs convexrml.triplets.Triplets; found {type(triplets).__name__}; make them with "
+            "Triplets.from_indices, or mine them with convexrml.learning.mining.mine_triplets"
+        )
+    return triplets
+
+
 def _rows(name: str, indices: ArrayLike, n: int) -> NDArray[np.intp]:
     rows = np.atleast_1d(np.asarray(indices))
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or ((rows < 0) | (rows >= n)).any():
-        raise InvalidInputError(f"{name}: needs row numbers from 0 to {n - 1}")
+        found = f"{rows.dtype} of shape {rows.shape}"
+        if rows.dtype.kind in "iu" and rows.size:
+            found = f"rows from {rows.min()} to {rows.max()}" + f", shape {rows.shape}" * (rows.ndim != 1)
+        raise InvalidInputError(f"{name}: needs a list of row numbers from 0 to {n - 1}; found {found}")
     return rows.astype(np.intp)

@@ -37,8 +37,8 @@ def as_vote(vote: str | Vote) -> Vote:
     try:
         return Vote(vote)
     except ValueError:
-        known = " or ".join(repr(member.value) for member in Vote)
-        raise InvalidInputError(f"vote: give {known}; found {vote!r}") from None
+        known = ", ".join(repr(member.value) for member in Vote)
+        raise InvalidInputError(f"vote: choose from {known}; found {vote!r}") from None
 
 
 def same_vote(n_neighbors: int, n_classes: int) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
+from example_order import by_readme
 from saved_pictures import saved_pictures
 
 import convexrml
@@ -58,7 +59,8 @@ sphinx_gallery_conf = {
     "doc_module": ("convexrml",),
     "reference_url": {"convexrml": None},
     "backreferences_dir": "gallery/backreferences",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": by_readme,
+    "default_thumb_file": str(Path(__file__).parent / "figures" / "power_diagram.png"),
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,

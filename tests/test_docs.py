@@ -7,10 +7,12 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from sklearn.utils import shuffle
 
-from convexrml import RadiusStatus
+from convexrml import MahalanobisMetric, NearestNeighbors, RadiusStatus, exact_radius
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -102,3 +104,24 @@ def test_tightness_of_the_closed_form_is_that_of_the_readme():
 def test_every_status_is_explained():
     for status in RadiusStatus:
         assert f"`{status.name}`" in text_of("roads") and f"`{status.name}`" in text_of("five_lines")
+
+
+def test_a_vote_that_is_lost_on_ties_alone_leaves_an_interval():
+    """What the page of proofs says: this vote is lost on segments, which the search does not meet at a float."""
+    X, y = [[0, 1], [2, 1], [2, 1], [1, 1], [1, 1], [1, 2]], [0, 1, 0, 1, 0, 0]  # two pairs coincide
+    metric = MahalanobisMetric.from_components([[1.1199478289239262, 0.6414903713208582]])
+    found = exact_radius(NearestNeighbors(3, metric).fit(X, y), [[1, 1]], [0], box=(0, 2))
+    assert found.status[0] is RadiusStatus.INTERVAL
+    assert 0.43 < found.lower[0] < 0.44 and found.upper[0] == float("inf")
+
+
+def test_the_study_of_the_paper_shuffles_as_the_published_code_does():
+    n = 2175  # test points of splice
+    assert np.array_equal(np.random.RandomState(42).permutation(n), shuffle(np.arange(n), random_state=42))
+
+
+def test_what_is_said_of_arml_is_what_was_measured():
+    """The page of the paper repeats the Euclidean row of the table against ARML."""
+    (row,) = (row for row in table_cells(text_of("learned_metrics")) if row[0] == "Euclidean" and "±" in row[1])
+    for cell in row[1:]:
+        assert f"{cell.split()[0].removeprefix('+')} on" in " ".join(text_of("reproduce").split())

@@ -275,7 +275,7 @@ def test_bad_numbers_of_neighbours(k):
 
 
 def test_more_neighbours_than_points():
-    with pytest.raises(InvalidInputError, match=r"^n_neighbors: 3 .* 2 training points"):
+    with pytest.raises(InvalidInputError, match=r"^n_neighbors: must be at most 2, .* training points; found 3"):
         NearestNeighbors(3).fit([[0.0], [1.0]], [0, 1])
 
 

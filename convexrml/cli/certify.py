@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convexrml.cli.frame import INTERRUPTED, reporting_errors
+from convexrml.cli.frame import INTERRUPTED, folder_for, reporting_errors
 from convexrml.cli.options import (
     DEFAULT_PROGRAMS,
     FILE,
+    JOBS,
     data_options,
     load,
     question_options,
@@ -49,21 +50,24 @@ _certify_options = together(
     click.option("--solvers", callback=read_names, metavar="NAME,...",
                  help="Solvers of the explicit programs, for the cross-check; 'search' for none. "
                       f"Default: {DEFAULT_PROGRAMS}."),
-    click.option("--limit", type=click.IntRange(1), help="Only the first N test points."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N test points. Default: all."),
     click.option("--radii", callback=read_numbers(), metavar="R1,R2,...",
                  help="Radii to state errors at. Default: 0.5, 1, 1.5 times the median certified radius."),
     click.option("--exact", callback=read_count, default="all", show_default=True, metavar="N|all",
                  help="How many test points, evenly spaced, get an exact radius."),
     click.option("--check", callback=read_count, default="20", show_default=True, metavar="N|all",
                  help="How many of these are shown, attacked and cross-checked."),
-    click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors."),
+    JOBS,
     click.option("--out", type=FILE, default="convexrml-out", show_default=True,
                  help="Folder for points.csv, points.json, robust_error.png; earlier ones are overwritten."),
-    click.option("--certificates", type=FILE, metavar="DIR", help="Write a certificate for every radius there."),
+    click.option("--certificates", type=FILE, metavar="DIR",
+                 help="Folder for a certificate of every radius. Default: none are made."),
 )
 _crosscheck_options = together(
-    click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="The first N test points."),
-    click.option("--norms", callback=read_names, default="1,2,inf", show_default=True, help="Norms of perturbations."),
+    click.option("--points", type=click.IntRange(1), default=50, show_default=True, metavar="N",
+                 help="The first N test points."),
+    click.option("--norms", callback=read_names, default="1,2,inf", show_default=True, metavar="P,...",
+                 help="Norms of perturbations: 1, 2, inf."),
     click.option("--solvers", callback=read_names, metavar="NAME,...",
                  help="Exact roads to compare: 'search', and solvers of the explicit programs. "
                       f"Default: search,{DEFAULT_PROGRAMS}."),
@@ -119,7 +123,9 @@ def certify(
         node_limit=node_limit,
         n_jobs=jobs,
     )
-    out.mkdir(parents=True, exist_ok=True)
+    folder_for("--out", out)
+    if certificates is not None:
+        folder_for("--certificates", certificates)
     with report.progress_bars(progress, quiet) as watch:
         result = study.certify(data.head(limit), settings, metric=metric, progress=watch)
         if certificates is not None:
@@ -163,6 +169,7 @@ def crosscheck(
         report.print_crosscheck(judge, console)
         sys.exit(1 if judge.violated else 0)
     data, metric = load(**options)
+    folder_for("--out", out.parent)
     with report.progress_bars(progress, quiet) as watch:
         check = study.check(
             data.head(points), n_neighbors=options["n_neighbors"], metric=metric, norms=norms, box=options["box"],

@@ -23,8 +23,13 @@ Examples:
 @click.option("--data", type=FILE, metavar="FILE|NAME",
               help="The training points, as they were given to certify. Default: digits.")  # fmt: skip
 @DATA_DIR
-@click.option("--metric", type=FILE, help="The metric, as it was given to certify.")
-@click.option("--filter/--no-filter", default=True, help="Settle easy comparisons in floating point.")
+@click.option("--metric", type=FILE, help="The metric, as it was given to certify. Default: Euclidean.")
+@click.option(
+    "--filter/--no-filter",
+    default=True,
+    show_default=True,
+    help="Settle easy comparisons in floating point, with a proof of its own.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @reporting_errors
 def check(
@@ -34,7 +39,10 @@ def check(
     from convexrml.study.certificates import check_certificates, report
 
     results = check_certificates(files, data, metric, data_dir=data_dir, use_filter=filter)
-    sys.exit(1 if report(results, None if quiet else click.echo) else 0)
+    rejected = report(results, None if quiet else click.echo)
+    if rejected and data is None and not quiet:
+        click.echo("They were checked against the digits; name other training points with --data.")
+    sys.exit(1 if rejected else 0)
 
 
 @click.command()

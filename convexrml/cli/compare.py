@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from convexrml.cli.frame import reporting_errors
-from convexrml.cli.options import FILE, read_names, read_numbers, work_options
-from convexrml.errors import InvalidInputError
+from convexrml.cli.frame import file_for, folder_for, reporting_errors
+from convexrml.cli.options import FILE, Finite, read_names, read_sizes, work_options
 
 COMPARE_EXAMPLES = """\b
 Examples:
@@ -25,7 +24,8 @@ Examples:
 _which = (
     click.option("--family", "families", callback=read_names, default="all", show_default=True, metavar="NAME,...",
                  help="perturbation-qp, perturbation-lp, knn-miqp, robust-hinge, max-min, or all."),
-    click.option("--sizes", callback=read_numbers(), metavar="N,...", help="Default: each family's own."),
+    click.option("--sizes", callback=read_sizes, metavar="N,...",
+                 help="Sizes of the instances, from 10. Default: each family's own."),
     click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Instances at each size."),
 )
 # fmt: on
@@ -37,10 +37,11 @@ _which = (
 @_which[2]
 @click.option("--solvers", callback=read_names, metavar="NAME,...",
               help="Profiles, 'search', 'qpsolvers:NAME'. Default: all that take the family's class.")  # fmt: skip
-@click.option("--accuracy", "accuracies", callback=read_names, default="fast,accurate", show_default=True)
-@click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+@click.option("--accuracy", "accuracies", callback=read_names, default="fast,accurate", show_default=True,
+              metavar="NAME,...", help="Named accuracies of the profiles.")  # fmt: skip
+@click.option("--time-limit", type=Finite(0, min_open=True), default=60.0, show_default=True,
               metavar="SECONDS", help="For one solve, compiling included.")  # fmt: skip
-@click.option("--memory-limit", type=click.FloatRange(0, min_open=True), default=4.0, show_default=True,
+@click.option("--memory-limit", type=Finite(0, min_open=True), default=4.0, show_default=True,
               metavar="GB", help="Resident memory of one solve.")  # fmt: skip
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Solves at a time.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each solve.")
@@ -55,7 +56,7 @@ _which = (
 @reporting_errors
 @click.pass_context
 def compare(
-    ctx: click.Context, /, families: tuple[str, ...], sizes: tuple[float, ...] | None, seeds: int,
+    ctx: click.Context, /, families: tuple[str, ...], sizes: list[int] | None, seeds: int,
     solvers: tuple[str, ...] | None, accuracies: tuple[str, ...], time_limit: float, memory_limit: float, jobs: int,
     threads: int, profiles: Path | None, retry: bool, out: Path, report: Path | None, page: Path,
     progress: bool | None, quiet: bool,
@@ -71,12 +72,14 @@ def compare(
     from convexrml.compare.runner import Limits
     from convexrml.study.report import progress_bars
 
+    folder_for("--page", page)
     if report is None:
+        file_for("--out", out)
         with progress_bars(progress, quiet) as watch:
             counts = run(
                 out,
                 _families(families),
-                sizes=_sizes(sizes),
+                sizes=sizes,
                 seeds=range(seeds),
                 solvers=solvers,
                 accuracies=accuracies or (),
@@ -105,17 +108,16 @@ def compare(
 @work_options
 @reporting_errors
 def instances(
-    families: tuple[str, ...], sizes: tuple[float, ...] | None, seeds: int, formats: tuple[str, ...], out: Path,
+    families: tuple[str, ...], sizes: list[int] | None, seeds: int, formats: tuple[str, ...], out: Path,
     progress: bool | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Write a graded, seeded library of programs with their certified optima, for other people's solvers."""
     from convexrml.compare.library import write_library
     from convexrml.study.report import progress_bars
 
+    folder_for("--out", out)
     with progress_bars(progress, quiet) as watch:
-        files = write_library(
-            out, _written(families), sizes=_sizes(sizes), seeds=range(seeds), formats=formats, progress=watch
-        )
+        files = write_library(out, _written(families), sizes=sizes, seeds=range(seeds), formats=formats, progress=watch)
     if not quiet:
         click.echo(f"Written: {len(files)} files, listed with their optima in {out / 'index.json'}")
 
@@ -130,11 +132,3 @@ def _written(names: tuple[str, ...]) -> tuple[str, ...]:
     from convexrml.compare.library import BISECTION
 
     return tuple(name for name in _families(names) if names != ("all",) or name != BISECTION)
-
-
-def _sizes(sizes: tuple[float, ...] | None) -> list[int] | None:
-    if sizes is None:
-        return None
-    if any(size != int(size) or size < 10 for size in sizes):
-        raise InvalidInputError("sizes: need to be whole numbers of at least 10")
-    return [int(size) for size in sizes]

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from convexrml.cli.frame import reporting_errors
-from convexrml.cli.options import FILE, load, source_options, together, work_options
+from convexrml.cli.frame import file_for, reporting_errors
+from convexrml.cli.options import FILE, JOBS, load, source_options, together, work_options
+from convexrml.errors import InvalidInputError
 
 LEARN_EXAMPLES = """\b
 Examples:
@@ -16,16 +17,25 @@ Examples:
   convexrml learn --data usps.bz2 --test usps.t.bz2 --method exact-radius --set n_steps=200 --limit 500
 """
 
+
+def _read_out(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    if value.suffix != ".npz":
+        raise click.BadParameter(f"the file's name has to end in .npz; found '{value}'")
+    return value
+
+
 # fmt: off
 _learn_options = together(
     click.option("--method", type=click.Choice(["robust", "exact-radius", "arml"]), default="robust",
                  show_default=True, help="robust: convex hinge; exact-radius: ascends exact radii; arml: the paper's."),
     click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE",
-                 help="A parameter of the learner; may be given more than once."),
-    click.option("--limit", type=click.IntRange(1), help="Measure on the first N test points only."),
-    click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors."),
+                 help="A parameter of the learner; may be given again for another one."),
+    click.option("--limit", type=click.IntRange(1), metavar="N",
+                 help="Measure on the first N test points only. Default: all."),
+    JOBS,
     click.option("--out", type=FILE, default="metric.npz", show_default=True,
-                 help="The metric, for certify --metric; beside it the picture, as .png. Overwritten."),
+                 callback=_read_out, help="The metric, an .npz file for certify --metric; beside it the picture, as "
+                                          ".png. Overwritten."),
 )
 # fmt: on
 
@@ -42,6 +52,8 @@ def learn(
     """Learn a Mahalanobis metric on the training points, and show what it changes on the test points.
 
     Give certify the same --data, --test, --scale and --seed, so that it sees the same training points.
+
+    Exit code 2 if something cannot be read or used, 130 if interrupted.
     """
     from rich.console import Console
 
@@ -49,11 +61,12 @@ def learn(
     from convexrml.study import learn as study
 
     data, _ = load(metric=None, **options)
+    file_for("--out", out)
+    given = [study.read_parameter(text) for text in parameters]
+    if twice := [name for at, (name, _) in enumerate(given) if name in dict(given[:at])]:
+        raise InvalidInputError(f"parameter: {twice[0]} is given twice")
     with report.progress_bars(progress, quiet) as watch:
-        result = study.learn(
-            data.head(limit), method, dict(map(study.read_parameter, parameters)), n_jobs=jobs, progress=watch
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
+        result = study.learn(data.head(limit), method, dict(given), n_jobs=jobs, progress=watch)
     result.save(out)
     picture = out.with_suffix(".png")
     figures.save_figure(figures.learned_metric_figure(result), picture)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from convexrml.cli.frame import INTERRUPTED, reporting_errors
-from convexrml.cli.options import DATA_DIR, FILE, together, work_options
+from convexrml.cli.frame import INTERRUPTED, file_for, folder_for, reporting_errors
+from convexrml.cli.options import DATA_DIR, FILE, JOBS, together, work_options
 
 STUDY_EXAMPLES = """\b
 Examples:
@@ -30,7 +30,7 @@ def study() -> None:
 
 @study.command(epilog=STUDY_EXAMPLES)
 @_study_options
-@click.option("-j", "--jobs", type=int, metavar="N", help="Workers of the exact search; -1 is all processors.")
+@JOBS
 @DATA_DIR
 @work_options
 @reporting_errors
@@ -47,6 +47,8 @@ def run(
     from convexrml.study.runner import run_study
 
     where = _results(plan, results)
+    if plan.is_file():
+        file_for("--results", where)
     try:
         with progress_bars(progress, quiet) as watch:
             command = ctx.meta["convexrml.command"]
@@ -92,6 +94,7 @@ def report(plan: Path, results: Path | None, out: Path, quiet: bool) -> None:
 
     where = _results(plan, results)
     standing = read_standing(plan, where).sentence
+    folder_for("--out", out)
     outcome = read_outcome(plan, where)
     files = write_report(outcome, out, standing)
     if not quiet:

@@ -14,7 +14,7 @@ from convexrml.compare.report import document
 from convexrml.documents.markdown import write_markdown
 from convexrml.documents.web_page import write_html
 from convexrml.errors import DataFileError
-from convexrml.ledger import Ledger
+from convexrml.ledger import Ledger, storage
 from convexrml.versions import versions
 
 PRELOAD = ("convexrml.compare.preload",)
@@ -81,7 +81,7 @@ def compare(
         If a solver or profile is unknown or malformed.
     """
     limits = limits or runner.Limits()
-    with Ledger(out) as ledger:
+    with storage(out), Ledger(out) as ledger:
         plan(
             ledger,
             families,
@@ -128,8 +128,8 @@ def write_report(results: Path, folder: Path) -> list[Path]:
         If the results are not there, or no solve is finished.
     """
     if not Path(results).is_file():
-        raise DataFileError(f"{results}: no such file of results")
-    with Ledger(results) as ledger:
+        raise DataFileError(f"{results}: no such file; name one that compare has written")
+    with storage(results), Ledger(results) as ledger:
         sections = document(ledger)
     markdown, *figures = write_markdown(sections, folder / "report.md")
     return [markdown, write_html(sections, folder / "report.html"), *figures]

@@ -183,9 +183,11 @@ def require_negative(model: NearestNeighbors, negative: object, label: int) -> i
     """
     j = whole_number("negative", negative, minimum=0)
     if j >= len(model.labels_):
-        raise InvalidInputError(f"negative: index {j} is out of range; there are {len(model.labels_)} training points")
+        raise InvalidInputError(f"negative: needs a row of the training set, 0 to {len(model.labels_) - 1}; found {j}")
     if model.labels_[j] == label:
-        raise InvalidInputError(f"negative: training point {j} has the query's own label {model.classes_[label]!r}")
+        raise InvalidInputError(
+            f"negative: row {j} has the query's own label {model.classes_[label].item()!r}; name a row of another label"
+        )
     return j
 
 

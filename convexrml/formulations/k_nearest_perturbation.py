@@ -323,15 +323,22 @@ class KNearestPerturbation(Writable):
             name, count = target
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"target: give a pair (class, count); found {target!r}") from error
-        label = int(self.model.encode(np.asarray([name]), 1)[0])
+        known = np.flatnonzero(self.model.classes_ == name)
+        if len(known) != 1:
+            raise InvalidInputError(
+                f"target: no class is {name!r}; choose from {', '.join(map(repr, self.model.classes_.tolist()))}"
+            )
+        label = int(known[0])
         most = max(1, (self.model.n_neighbors - 1) // 2)
         if label == self.label:
-            raise InvalidInputError(f"target: {name!r} is the query's own label")
+            raise InvalidInputError(
+                f"target: {self.model.classes_[label].item()!r} is the query's own label; name another class"
+            )
         if self.vote is Vote.MAJORITY:
             raise InvalidInputError(
                 'target: belongs to vote="plurality"; a majority is lost to all other labels at once'
             )
-        if whole_number("target count", count, minimum=1) > most:
+        if whole_number("target: count", count, minimum=1) > most:
             raise InvalidInputError(f"target: count is at most {most} for k = {self.model.n_neighbors}; found {count}")
         return label, int(count)
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml import solve as solving
-from convexrml.errors import InvalidInputError
 from convexrml.formulations.cones import DualNorms
 from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.sides import returned
@@ -18,7 +17,8 @@ from convexrml.formulations.writing import Writable
 from convexrml.max_min import MaxMinObjective
 from convexrml.norms import Norm, as_norm
 from convexrml.solve import SolverReport
-from convexrml.triplets import Triplets
+from convexrml.triplets import Triplets, require_triplets
+from convexrml.validation import positive_number
 
 _STALLED = 0.9  # a proof of either answer leaves about half of the interval
 
@@ -141,7 +141,7 @@ class MaxMinRadius(Writable):
     """  # noqa: D205
 
     def __init__(self, triplets: Triplets, norm: float | str | Norm = 2, *, floor: float = 1e-3) -> None:
-        self.triplets = triplets
+        self.triplets = require_triplets(triplets)
         self.norm = as_norm(norm)
         self.objective = MaxMinObjective(triplets, self.norm, floor)
         m, d = triplets.V.shape
@@ -185,8 +185,7 @@ class MaxMinRadius(Writable):
         SolverError
             If the solver is unknown, missing, without licence, refuses an option or fails.
         """
-        if not tolerance > 0:
-            raise InvalidInputError(f"tolerance: needs a positive number; found {tolerance!r}")
+        positive_number("tolerance", tolerance)
         M = np.eye(self.triplets.n_features)
         lower, upper = self.objective.value(M), self.objective.closed_bound()
         duals: dict[str, NDArray[np.float64]] = {}
@@ -258,7 +257,7 @@ class MaxMinRadius(Writable):
         Returns
         -------
         float
-            In the units of the input; inf where the multipliers prove nothing.
+            In the units of the input; what single triplets prove where the multipliers prove nothing better.
         """
         return self.objective.upper_bound(duals["separation"], duals["length"], float(duals["radius"]))
 

@@ -13,8 +13,8 @@ from convexrml.mean_radius import MeanRadiusObjective
 from convexrml.metric import MahalanobisMetric
 from convexrml.norms import Norm, as_norm
 from convexrml.solve import SolverReport
-from convexrml.triplets import Triplets
-from convexrml.validation import whole_number
+from convexrml.triplets import Triplets, require_triplets
+from convexrml.validation import positive_number, whole_number
 
 _LONGEST = 1 - 2.0**-6  # never all the way: M stays positive definite, and every v_i keeps a slope
 _SHORTEST = 2.0**-20
@@ -118,7 +118,7 @@ class MeanRadius:
     """  # noqa: D205
 
     def __init__(self, triplets: Triplets, norm: float | str | Norm = 2, *, cap: float = np.inf) -> None:
-        self.triplets = triplets
+        self.triplets = require_triplets(triplets)
         self.objective = MeanRadiusObjective(triplets, as_norm(norm), cap)
 
     def program(self, M: NDArray[np.float64]) -> RobustHinge:
@@ -179,8 +179,7 @@ class MeanRadius:
             If the solver is unknown, missing, without licence, refuses an option or fails.
         """
         steps = whole_number("max_steps", max_steps, minimum=1)
-        if not tolerance > 0:
-            raise InvalidInputError(f"tolerance: needs a positive number; found {tolerance!r}")
+        positive_number("tolerance", tolerance)
         M = self._start(start)
         J, value = self.objective, self.objective.value(M)
         history: list[MeanRadiusStep] = []
@@ -212,5 +211,6 @@ class MeanRadius:
             return np.eye(d)
         M = MahalanobisMetric.from_matrix(start).mahalanobis_matrix
         if M.shape != (d, d) or not np.trace(M) > 0:
-            raise InvalidInputError(f"start: needs a nonzero metric of {d} features; found shape {M.shape}")
+            found = "the zero matrix" if M.shape == (d, d) else f"shape {M.shape}"
+            raise InvalidInputError(f"start: needs a nonzero metric of {d} features, shape {(d, d)}; found {found}")
         return np.asarray(M * (d / np.trace(M)))

@@ -14,7 +14,7 @@ from convexrml.formulations.half_spaces import half_spaces, power_of_two, requir
 from convexrml.formulations.sides import box_sides, returned
 from convexrml.formulations.solution import Residuals, Solution, relative_gap
 from convexrml.formulations.writing import Writable
-from convexrml.neighbors import NearestNeighbors
+from convexrml.neighbors import NearestNeighbors, require_model
 from convexrml.norms import Box, Norm, as_box, as_norm, require_inside
 from convexrml.solve import SolverReport
 
@@ -104,7 +104,7 @@ class MinimalPerturbation(Writable):
     ) -> None:
         self.model = model
         self.norm = as_norm(norm)
-        self.label = int(model.encode(np.asarray([y]), 1)[0])
+        self.label = int(require_model(model).encode(np.asarray([y]), 1)[0])
         self.box = as_box(box, model.n_features_in_)
         self.negative = require_negative(model, negative, self.label)
         self.positives = np.flatnonzero(model.labels_ == self.label)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexrml import solve as solving
+from convexrml.errors import InvalidInputError
 from convexrml.formulations.cones import DualNorms
 from convexrml.formulations.half_spaces import power_of_two
 from convexrml.formulations.sides import returned
@@ -19,7 +20,7 @@ from convexrml.formulations.writing import Writable
 from convexrml.hinge import RobustHingeObjective, one_for_each
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
-from convexrml.triplets import Triplets
+from convexrml.triplets import Triplets, require_triplets
 
 
 class RobustHinge(Writable):
@@ -103,7 +104,7 @@ class RobustHinge(Writable):
         margin: ArrayLike = 1.0,
         regulariser: Regulariser | None = None,
     ) -> None:
-        m, d = triplets.V.shape
+        m, d = require_triplets(triplets).V.shape
         self.triplets = triplets
         self.norm = as_norm(norm)
         self.regulariser = FixedTrace(d) if regulariser is None else regulariser
@@ -222,4 +223,7 @@ def regularised(regulariser: Regulariser, M: cp.Expression, unit: float) -> tupl
     if isinstance(regulariser, FrobeniusPrior):
         prior = regulariser.prior(M.shape[0])
         return regulariser.lam * unit**2 / 2 * cp.sum_squares(M - prior / unit), []
-    raise TypeError(f"regulariser: no program knows {type(regulariser).__name__}")
+    raise InvalidInputError(
+        "regulariser: needs a FixedTrace, TracePenalty or FrobeniusPrior of convexrml.regularisers; "
+        f"found {type(regulariser).__name__}"
+    )

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from convexrml.errors import InvalidInputError
+
 
 class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A learner of a Mahalanobis metric ``M = Lᵀ L``; `fit` of a subclass sets `components_` L, shape ``(r, d)``."""
@@ -29,7 +31,11 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             Their images under L.
         """
         check_is_fitted(self)
-        return np.asarray(validate_data(self, X, reset=False, dtype=np.float64) @ self.components_.T)
+        try:
+            points = validate_data(self, X, reset=False, dtype=np.float64)
+        except ValueError as error:
+            raise InvalidInputError(f"X: {error}") from error
+        return np.asarray(points @ self.components_.T)
 
     def get_mahalanobis_matrix(self) -> NDArray[np.float64]:
         """``M = Lᵀ L``.

@@ -21,7 +21,7 @@ from convexrml.learning.base import MetricLearner
 from convexrml.learning.progress import progress_bar
 from convexrml.learning.signed_radii import Weights, exact_weights, nearest_triplet_weights
 from convexrml.learning.training import Grouped, grouped_training_set, require_finite
-from convexrml.validation import positive_number, whole_number
+from convexrml.validation import float_array, number_from, positive_number, whole_number
 
 _RULES: dict[str, Weights] = {"exact": exact_weights, "nearest_triplet": nearest_triplet_weights}
 _SHARE_OF_CHOICE = 0.7  # of max_time
@@ -154,7 +154,7 @@ class ExactRadiusLearner(MetricLearner):
         """
         begun = time.monotonic()
         steps = [whole_number("n_steps", n, minimum=1) for n in np.unique(np.asarray(self.n_steps)).tolist()]
-        dropouts = np.unique(np.asarray(self.dropout, dtype=np.float64)).tolist()
+        dropouts = np.unique(float_array("dropout", self.dropout)).tolist()
         if not steps:
             raise InvalidInputError("n_steps: needs one or more whole numbers; found none")
         if self.radius not in _RULES:
@@ -257,8 +257,8 @@ class ExactRadiusLearner(MetricLearner):
 
 def _held_out(data: Grouped, fraction: float, random: np.random.RandomState) -> NDArray[np.int64]:
     """Rows to hold out: a share of every class, two at least staying."""
-    if not 0 < fraction < 1:
-        raise InvalidInputError(f"validation_fraction: needs a share between 0 and 1; found {fraction!r}")
+    if not 0 < number_from("validation_fraction", fraction, 0, 1):
+        raise InvalidInputError("validation_fraction: needs a share between 0 and 1; found 0, which holds out nothing")
     rows = []
     for start, stop in zip(data.class_start[:-1], data.class_start[1:], strict=True):
         count = max(0, min(round(fraction * (stop - start)), stop - start - 2))

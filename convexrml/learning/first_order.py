@@ -31,6 +31,7 @@ from convexrml.errors import InvalidInputError
 from convexrml.hinge import RobustHingeObjective
 from convexrml.kernels.dual_cone import accumulate, ascend, squared_difference
 from convexrml.learning.proximal import proximal
+from convexrml.validation import number_from, positive_number, whole_number
 
 _CHECK_EVERY = 20  # iterations between two measurements of the gap, which cost about two iterations
 _POWER_STEPS = 4  # the norm only sets the first step, which then adapts
@@ -131,12 +132,10 @@ def minimise(
     InvalidInputError
         If a limit or the tolerance makes no sense, or `start` does not fit the triplets.
     """
-    if not tol >= 0:
-        raise InvalidInputError(f"tol: needs a relative gap, not negative; found {tol!r}")
-    if not max_iter >= 1:
-        raise InvalidInputError(f"max_iter: needs at least one iteration; found {max_iter!r}")
-    if max_time is not None and not max_time > 0:
-        raise InvalidInputError(f"max_time: needs a positive number of seconds; found {max_time!r}")
+    number_from("tol", tol, 0)
+    whole_number("max_iter", max_iter, minimum=1)
+    if max_time is not None:
+        positive_number("max_time", max_time)
     d = objective.triplets.n_features
     if start is not None and np.shape(start) != (d, d):
         raise InvalidInputError(f"start: needs shape {(d, d)}; found {np.shape(start)}")

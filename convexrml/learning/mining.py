@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexrml.errors import InvalidInputError
+from convexrml.learning.training import encoded_classes
 from convexrml.norms import Norm
 from convexrml.triplets import Triplets
 from convexrml.validation import feature_matrix, label_vector, whole_number
@@ -91,22 +89,11 @@ def mine_triplets(
         If there is a single class, or no class has two points.
     """
     X_ = feature_matrix("X", X)
-    classes, labels = np.unique(label_vector("y", y, len(X_)), return_inverse=True)
+    labels, sizes = encoded_classes(label_vector("y", y, len(X_)), stacklevel=3)
     targets, impostors = (
         whole_number("n_targets", n_targets, minimum=1),
         whole_number("n_impostors", n_impostors, minimum=1),
     )
-    sizes = np.bincount(labels)
-    require_two_classes(classes)
-    if sizes.max() < 2:
-        raise InvalidInputError("y: no class has two points, so no point has a target; learning a metric needs some")
-    alone = classes[sizes == 1]
-    if len(alone):
-        warnings.warn(
-            f"y: {len(alone)} class(es) have a single point and no triplets of their own: {alone[:5].tolist()}",
-            UserWarning,
-            stacklevel=2,
-        )
     Y = X_ - X_.mean(axis=0)
     if components is not None:
         Y = Y @ components.T
@@ -124,20 +111,6 @@ def mine_triplets(
     order = np.argsort(a, kind="stable")
     rows = a[order], p[order], n[order]
     return MinedTriplets(*rows, Triplets.from_indices(X_, *rows))
-
-
-def require_two_classes(classes: NDArray[Any]) -> None:
-    """Refuse labels of one class: there is nothing to keep apart.
-
-    Raises
-    ------
-    InvalidInputError
-        Naming the class.
-    """
-    if len(classes) < 2:
-        raise InvalidInputError(
-            f"y: all points have the same label ({classes[0]!r}, 1 class); a metric is learnt from at least two classes"
-        )
 
 
 def _nearest(

@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from convexrml.errors import CollapsedMetricError, InvalidInputError
 from convexrml.hinge import RobustHingeObjective
@@ -23,9 +21,10 @@ from convexrml.learning.first_order import Progress
 from convexrml.learning.mining import MinedTriplets, mine_triplets
 from convexrml.learning.optimum import FIRST_ORDER, optimum
 from convexrml.learning.progress import progress_bar
+from convexrml.learning.training import checked_training_set
 from convexrml.norms import Norm, as_norm
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
-from convexrml.validation import whole_number
+from convexrml.validation import number_from, positive_number, whole_number
 
 REGULARISERS = ("frobenius", "trace_penalty", "fixed_trace")
 _LEAST_SHARE = 2.0**-10
@@ -187,8 +186,7 @@ class RobustMetricLearner(MetricLearner):
         RobustMetricLearner
             The learner itself.
         """
-        X_, y_ = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        check_classification_targets(y_)
+        X_, y_ = checked_training_set(self, X, y)
         self._check_parameters()
         varying = np.ptp(X_, axis=0) > 0
         if not varying.any():
@@ -306,21 +304,17 @@ class RobustMetricLearner(MetricLearner):
             raise InvalidInputError(f"regulariser: choose from {', '.join(REGULARISERS)}; found {self.regulariser!r}")
         for name in ("n_targets", "n_impostors", "n_rounds", "max_triplets", "max_iter"):
             whole_number(name, getattr(self, name), minimum=1)
-        for name, low, high in (("tau", 0, math.inf), ("damping", 0, 1), ("tol", 0, math.inf)):
-            if not low <= getattr(self, name) < high:
-                raise InvalidInputError(
-                    f"{name}: needs a number from {low} to below {high}; found {getattr(self, name)!r}"
-                )
-        for name in ("margin", "strength", "max_time"):
-            if name == "max_time" and self.max_time is None:
-                continue
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidInputError(f"{name}: needs a positive number; found {getattr(self, name)!r}")
+        for name, high in (("tau", math.inf), ("damping", 1), ("tol", math.inf)):
+            number_from(name, getattr(self, name), 0, high)
+        for name in ("margin", "strength", *(() if self.max_time is None else ("max_time",))):
+            positive_number(name, getattr(self, name))
 
 
 def _typical_margin(mined: MinedTriplets) -> float:
     """The median Euclidean ``|vᵀ s|``; the mean where half of them are 0."""
     sizes = np.abs(mined.triplets.margins(np.eye(mined.triplets.n_features)))
+    if not np.isfinite(sizes).all():
+        raise InvalidInputError("X: squared distances are too large for floats; scale the features")
     unit = float(np.median(sizes)) or float(np.mean(sizes))
     if unit == 0:
         raise InvalidInputError(

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from convexrml.errors import InvalidInputError, LearningError
+from convexrml.validation import label_vector
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,8 +34,29 @@ class Grouped:
     class_start: NDArray[np.int64]
 
 
-def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
-    """Check a training set as scikit-learn does, and group it by label.
+def checked_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Points and labels as scikit-learn checks them for an estimator.
+
+    Raises
+    ------
+    InvalidInputError
+        With scikit-learn's own words.
+    TypeError
+        For sparse matrices and objects that are no numbers, as scikit-learn has it.
+    """
+    try:
+        points, labels = validate_data(estimator, X, y, dtype=np.float64, ensure_min_samples=2)
+        checked = label_vector("y", labels, len(points))
+        check_classification_targets(checked)
+    except InvalidInputError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError(f"X, y: {error}") from error
+    return points, checked
+
+
+def encoded_classes(labels: NDArray[Any], *, stacklevel: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index of each label among the classes ``(N,)``, and how many points each class has ``(n_classes,)``.
 
     Raises
     ------
@@ -44,13 +66,13 @@ def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
     Warns
     -----
     UserWarning
-        If a class has a single point, which has no nearest point of its label.
+        If a class has a single point, which has no other point of its label.
     """
-    points, labels = validate_data(estimator, X, y, dtype=np.float64, ensure_min_samples=2)
-    check_classification_targets(labels)
     classes, encoded, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) < 2:
-        raise InvalidInputError(f"y: a metric is learnt from two classes at least; found one class ({classes[0]!r})")
+        raise InvalidInputError(
+            f"y: a metric is learnt from two classes at least; found one class ({classes[0].item()!r})"
+        )
     alone = classes[counts == 1]
     if len(alone) == len(classes):
         raise InvalidInputError(
@@ -61,8 +83,26 @@ def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
         warnings.warn(
             f"y: {len(alone)} of {len(classes)} classes have a single point ({shown}): it has no other point of its "
             "label, so that it counts as a point of another label only",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
+    return encoded, counts
+
+
+def grouped_training_set(estimator: Any, X: ArrayLike, y: ArrayLike) -> Grouped:
+    """Check a training set as scikit-learn does, and group it by label.
+
+    Raises
+    ------
+    InvalidInputError
+        If X and y are not what scikit-learn's checks let pass, or as `encoded_classes` does.
+
+    Warns
+    -----
+    UserWarning
+        As `encoded_classes` does.
+    """
+    points, labels = checked_training_set(estimator, X, y)
+    encoded, counts = encoded_classes(labels, stacklevel=4)
     order = np.argsort(encoded, kind="stable")
     return Grouped((points - points.mean(axis=0))[order], encoded[order], np.concatenate([[0], np.cumsum(counts)]))
 

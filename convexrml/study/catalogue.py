@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import os
 import warnings
@@ -114,7 +115,7 @@ def read_named(name: str, data_dir: Path | None = None) -> Named:
     if name in SHIPPED:
         return Named([_shipped(name)], f"{name} (scikit-learn)", {})
     if not is_name(name):
-        raise InvalidInputError(f"data: no data set is named {name!r}; choose from {', '.join(NAMES)}, {OPENML}NAME")
+        raise InvalidInputError(f"data: no data set is named {name!r}{near(name)}")
     folder = data_folder(data_dir)
     if name.startswith(OPENML):
         return Named([_openml(name, folder)], f"{name} (OpenML)", {})
@@ -210,3 +211,9 @@ def _openml(name: str, folder: Path) -> Points:
 def _first_line(error: Exception) -> str:
     cause = getattr(error.args[0], "reason", error) if error.args else error  # what requests and urllib wrap
     return str(cause).strip().split("\n")[0] or type(error).__name__
+
+
+def near(name: str) -> str:
+    """The rest of a message about a name that is not known: the nearest one, and all."""
+    closest = difflib.get_close_matches(name.lower(), NAMES, n=1)
+    return (f"; did you mean {closest[0]!r}?" if closest else "") + f" (there are: {', '.join(NAMES)}, {OPENML}NAME)"

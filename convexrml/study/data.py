@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.norms import Box
-from convexrml.study.catalogue import NAMES, OPENML, Named, is_name, read_named
+from convexrml.study.catalogue import Named, is_name, near, read_named
 from convexrml.study.files import Points, read_points
 
 SCALES = ("minmax", "none")
@@ -153,7 +153,7 @@ def load_data(
         If the points cannot be split, scaled or used.
     """
     if train is None and test is not None:
-        raise InvalidInputError(f"test: {test} was given without a file of training points")
+        raise InvalidInputError(f"test: {test} was given without training points; name them as data")
     if train is None:
         return load_dataset("digits", test_size=test_size, seed=seed, scale=scale)
     if not _is_set(train):
@@ -198,6 +198,8 @@ def load_dataset(
     ------
     DownloadError
         If the set is not on this machine and cannot be downloaded.
+    DataFileError
+        If what is on this machine is not what it should be.
     InvalidInputError
         If no set has this name, or the points cannot be split or scaled.
 
@@ -227,7 +229,7 @@ def _is_set(given: Path | str) -> bool:
 def _require_known(given: Path | str) -> None:
     """Refuse a bare word that is neither a file nor a name, and say which names there are."""
     if Path(given).name == str(given) and not Path(given).suffix and not Path(given).exists():
-        raise DataFileError(f"{given}: no such file, and no data set of this name: {', '.join(NAMES)}, {OPENML}NAME")
+        raise DataFileError(f"{given}: no such file, and no data set of this name{near(str(given))}")
 
 
 def _origin(found: Named) -> dict[str, Any]:
@@ -249,6 +251,8 @@ def _prepared(
     else:
         told["test"] = "as published" if test is None else str(test)
     (X_train, y_train), (X_test, y_test) = points
+    if X_test.shape[1] != X_train.shape[1]:
+        raise DataFileError(f"{test}: has {X_test.shape[1]} features; {title} has {X_train.shape[1]}")
     _require_known_labels(y_train, y_test, title if test is None else test)
     if scale == "minmax":
         scaler = MinMaxScaler().fit(X_train)
@@ -263,7 +267,10 @@ def _split(points: Points, test_size: float, seed: int) -> list[Points]:
     try:
         X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=test_size, random_state=seed, stratify=y)
     except ValueError as error:
-        raise InvalidInputError(f"test_size: {len(X)} points cannot be split at {test_size:g}: {error}") from error
+        raise InvalidInputError(
+            f"test_size: {len(X)} points cannot be split at {test_size:g} ({error}); give more points, "
+            "another share, or test points of their own"
+        ) from error
     return [(X_train, y_train), (X_test, y_test)]
 
 

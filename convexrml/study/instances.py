@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,9 @@ def load_instance(path: Path) -> Instance:
     DataFileError
         If the file is missing or no such instance.
     """
-    if not path.is_file():
-        raise DataFileError(f"{path}: no such file")
+    if not zipfile.is_zipfile(path):
+        what = "is no .npz file that crosscheck has saved" if path.exists() else "no such file"
+        raise DataFileError(f"{path}: {what}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}

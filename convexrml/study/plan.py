@@ -204,7 +204,9 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         table = read_toml(path)
-        written = whole(0)(f"{path.name}: format", table.pop("format", None))
+        if "format" not in table:
+            raise Malformed(f"{path.name}: format: missing key; write format = {FORMAT}")
+        written = whole(0)(f"{path.name}: format", table.pop("format"))
         if written != FORMAT:
             raise Malformed(
                 f"{path.name}: format {written} is not known here (this version reads {FORMAT}); upgrade convexrml"

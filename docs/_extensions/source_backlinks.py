@@ -27,7 +27,7 @@ def mend(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doc
         for split in range(1, len(parts)):  # of module and object; the longer an object's name, the surer it is
             local = ".".join(parts[split:])
             names += [f"{module}.{local}", *(name for name in documented if name.endswith(f".{local}"))]
-        return "#" + next(name for name in names if name in documented)
+        return "#" + next(documented[name].node_id for name in names if name in documented)
 
     context["body"] = re.sub(r"#(convexrml\.[\w.]+)", place, context["body"])
 
