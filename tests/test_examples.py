@@ -200,5 +200,5 @@ def test_an_example_is_short_has_a_title_and_says_what_to_see(path):
 
 
 def test_every_example_is_in_the_index():
-    index = (FOLDER / "README.rst").read_text(encoding="utf-8")
-    assert {path.name for path in EXAMPLES} == set(re.findall(r"<(\w+\.py)>`_:", index))
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in EXAMPLES} == set(re.findall(r"^\| \[(\w+\.py)\]", index, re.MULTILINE))
