@@ -63,6 +63,6 @@ if __name__ == "__main__":
     main()
 
 # %%
-# The first witness is 1.4 % above the radius, and stays the nearest for most of the time: what takes long is the proof.
+# The first witness is 1.4 % above the radius, and the nearest until the end: what takes long is the proof.
 # Half of the interval is gone after an eighth of the nodes.  So a limit (``node_limit=1000``, or ``time_limit=1.0``
 # seconds for each point) costs precision, never truth.
