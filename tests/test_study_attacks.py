@@ -17,7 +17,7 @@ from convexrml.study.outcome import read_outcome
 from convexrml.study.page import judgement, write_report
 from convexrml.study.plan import read_plan
 from convexrml.study.runner import run_study
-from convexrml.study.tasks import read_data
+from convexrml.study.workshop import read_data
 
 PLAN = """
 format = 1
@@ -139,7 +139,7 @@ def test_a_tool_that_contradicts_a_bound_is_shouted(plan, tmp_path, monkeypatch)
         found.upper[:] *= 0.1
         return found
 
-    monkeypatch.setattr("convexrml.study.tasks.tool_attack_radius", liar)
+    monkeypatch.setattr("convexrml.study.workshop.tool_attack_radius", liar)
     run_study(plan, tmp_path / "s.db")
     assert judgement(read_outcome(plan, tmp_path / "s.db")).startswith("VIOLATED: ")
 
