@@ -63,7 +63,9 @@ class NearestNeighbors:
     shift_ : (d,) array
         The shift m, in the units of the input features.
     metric_ : MahalanobisMetric
+        The metric as it was read.
     n_features_in_ : int
+        d.
     site_squares : (N,) array
         ``‖u_i‖₂²`` of each site.
     training_points_ : (N, d) array
@@ -259,11 +261,6 @@ class NearestNeighbors:
         -------
         (n, N) array
             In units of squared distance under M.
-
-        Raises
-        ------
-        InvalidInputError
-            If Z does not fit the training set.
         """
         return self._scores(self.require_queries(Z))
 

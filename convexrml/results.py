@@ -48,7 +48,9 @@ class CertifiedRadii:
         Indices of the deciding triplet: ``lower`` is the distance to the half-space in which the training point
         `negative` is no farther than the training point `positive`.  -1 where there is none.
     norm : Norm
+        In which perturbations are measured.
     n_neighbors : int
+        k, odd.
     """
 
     lower: NDArray[np.float64]
@@ -92,6 +94,7 @@ class AttackRadii:
     perturbation : (n, d) array
         δ such that the classifier mislabels ``z + δ`` (NaN where none was found).
     norm : Norm
+        In which perturbations are measured.
     vote : Vote
         The vote that is lost at the witness.
     """
@@ -144,6 +147,7 @@ class ExactRadii:
         δ such that ``z + δ``, as floating point computes it, is mislabelled by the classifier's own scores and in exact
         arithmetic, ties counting against the label; NaN where none was found.
     status : (n,) object array of RadiusStatus
+        What is known of each query, and if it is not everything, why.
     negative : (n,) integer array
         k = 1: the training point that the witness runs into (-1: none).  More neighbours: -1.
     positives, multipliers : tuples of n arrays
@@ -158,10 +162,13 @@ class ExactRadii:
     solver : str
         The profile's name, or ``"search"``.
     norm : Norm
+        In which perturbations are measured.
     box : Box or None
+        In which perturbed points stay; None if there is none.
     notes : tuple of str
         What went wrong with a solve, one sentence each.
     n_neighbors : int
+        k, odd.
     vote : Vote
         The vote that has to be lost.
     certificates : tuple of Certificate

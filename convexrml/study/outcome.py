@@ -98,7 +98,9 @@ class Outcome:
     Attributes
     ----------
     plan : Plan
+        What was asked.
     cells : tuple of Cell
+        One for each data set, metric, seed and question, as far as the data have been read.
     facts : dict
         ``runs`` (when, command, versions; of all studies that share the results), ``plan`` (the file's text).
     data : dict
