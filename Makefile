@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 OUT ?= out
 # Test processes: one per core, but never more than MAX_WORKERS (each of them compiles and loads the kernels).
 WORKERS ?= auto
@@ -19,7 +20,7 @@ export MPLBACKEND ?= Agg
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow docs lint format types wheel check clean distclean
+.PHONY: help demo test test-slow docs fresh oldest lint format types wheel check clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3] [PYTEST_ARGS=...]"
@@ -53,6 +54,13 @@ types: $(VENV)/.installed-dev ## Check types (mypy)
 wheel: $(VENV)/.installed-dev ## Build wheel and sdist into dist/ and check them in a fresh environment
 	$(BIN)/python tests/check_wheel.py --dist dist
 
+fresh: ## Do what README says in an empty home without a compiler; install wheel and sdist there (long)
+	$(PYTHON) tests/fresh_machine.py --python "$$(command -v $(PYTHON))" -- $(PYTEST_ARGS)
+
+oldest: $(OLDEST)/.installed ## Run the tests with the oldest dependencies that pyproject.toml allows
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(WORKERS) \
+	    --maxprocesses $(MAX_WORKERS) $(PYTEST_ARGS)
+
 check: ## Everything that continuous integration runs
 	.ci/run
 
@@ -61,7 +69,7 @@ clean: ## Remove what building and testing left behind
 	find convexrml solvers tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## The same, and the virtual environment and the results
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OLDEST) $(OUT)
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -75,6 +83,13 @@ $(VENV)/.created:
 	    echo "$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; \
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(OLDEST)/.installed: pyproject.toml tests/oldest_versions.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python tests/oldest_versions.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --constraint $(OLDEST)/constraints.txt --editable '.[test]'
 	@touch $@
 
 # An installation with more extras stands in for those with fewer.

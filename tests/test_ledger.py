@@ -107,7 +107,7 @@ def test_files_that_are_no_ledgers_are_refused_and_left_alone(tmp_path):
     with pytest.raises(DataFileError, match="no ledger of tasks"):
         Ledger(tmp_path / "other.db")
     (tmp_path / "text.db").write_text("not a database at all, by far" * 100)
-    with pytest.raises(DataFileError, match="cannot be used as a ledger"):
+    with pytest.raises(DataFileError, match=r"as a ledger of tasks \(file is not a database\); choose another name"):
         Ledger(tmp_path / "text.db")
     assert (tmp_path / "text.db").read_text().startswith("not a database")
 

@@ -76,7 +76,7 @@ def test_no_box():
     ("given", "name"),
     [
         (5, "box"), ((1, 2, 3), "box"), ((1,), "box"), (math.nan, "box"),
-        ("ab", "box lower"), (("a", 1), "box lower"), ((0, "b"), "box upper"), ((None, 1), "box lower"),
+        ("ab", "box"), (("a", 1), "box lower"), ((0, "b"), "box upper"), ((None, 1), "box lower"),
         (([0, 0], 1), "box lower"), ((0, [1, 1]), "box upper"), (([[0, 0, 0]], 1), "box lower"),
         ((math.nan, 1), "box lower"), ((0, [1, math.nan, 1]), "box upper"), ((0, 1j), "box upper"),
         ((1, 0), "box"), (([0, 2, 0], 1), "box"), ((math.inf, -math.inf), "box"),

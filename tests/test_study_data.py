@@ -138,7 +138,7 @@ def test_labels_that_were_never_seen_and_splits_that_cannot_be(tmp_path):
         load_data(train, write(tmp_path / "text.csv", "1,2,a\n"))
     with pytest.raises(InvalidInputError, match="cannot be split"):
         load_data(train)
-    with pytest.raises(InvalidInputError, match="without a file of training points"):
+    with pytest.raises(InvalidInputError, match="without training points"):
         load_data(test=train)
     with pytest.raises(InvalidInputError, match="scale"):
         load_data(train, scale="log")

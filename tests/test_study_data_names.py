@@ -154,7 +154,7 @@ def test_test_points_of_ones_own(tiny, tmp_path):
 
 
 def test_names_that_are_none():
-    with pytest.raises(InvalidInputError, match="'irises'; choose from .*iris, .*usps, openml:NAME"):
+    with pytest.raises(InvalidInputError, match="'irises'; did you mean 'iris'.*: .*iris, .*usps, openml:NAME"):
         load_dataset("irises")
     with pytest.raises(DataFileError, match="irises: no such file, and no data set of this name"):
         load_data("irises")

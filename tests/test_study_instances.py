@@ -81,7 +81,7 @@ def test_files_that_are_no_instance(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "other.npz", X=np.eye(2))
     for name, message in (
-        ("text.npz", "cannot be read"),
+        ("text.npz", "no .npz file that crosscheck has saved"),
         ("other.npz", "no array 'y'"),
         ("missing.npz", "no such file"),
     ):

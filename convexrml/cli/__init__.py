@@ -27,7 +27,11 @@ Examples:
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="convexrml", message="%(prog)s %(version)s")
 def main() -> None:
-    """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind."""
+    """Measure how far an input may be perturbed before a nearest-neighbour classifier changes its mind.
+
+    Exit status of every command: 0 if all went well; 1 if a check failed (a bound is violated, a certificate
+    rejected); 2 if something cannot be read, used or done; 130 if interrupted.
+    """
 
 
 for _command in (certify, check, compare, crosscheck, instances, learn, solvers, study):

@@ -58,7 +58,7 @@ _certify_options = together(
     click.option("--check", callback=read_count, default="20", show_default=True, metavar="N|all",
                  help="How many of these are shown, attacked and cross-checked."),
     JOBS,
-    click.option("--out", type=FILE, default="convexrml-out", show_default=True,
+    click.option("--out", type=FILE, metavar="DIR", default="convexrml-out", show_default=True,
                  help="Folder for points.csv, points.json, robust_error.png; earlier ones are overwritten."),
     click.option("--certificates", type=FILE, metavar="DIR",
                  help="Folder for a certificate of every radius. Default: none are made."),
@@ -74,14 +74,14 @@ _crosscheck_options = together(
     click.option("--attack-tools", callback=read_names, metavar="TOOL[:CLASS],...",
                  help="Attacks of other tools as well, by their defaults: 'foolbox', 'art', 'foolbox:BoundaryAttack' "
                       "(extra 'attacks')."),
-    click.option("--out", type=FILE, default="convexrml-out/violations", show_default=True,
+    click.option("--out", type=FILE, metavar="DIR", default="convexrml-out/violations", show_default=True,
                  help="Folder for the instances that violate, one .npz each; earlier ones are overwritten."),
-    click.option("--replay", type=FILE, help="Judge one saved instance again, and nothing else."),
+    click.option("--replay", type=FILE, metavar="FILE", help="Judge one saved instance again, and nothing else."),
 )
 # fmt: on
 
 
-@click.command(epilog=CERTIFY_EXAMPLES)
+@click.command(epilog=CERTIFY_EXAMPLES, short_help="Radii of a data set: certified, exact, attack.")
 @data_options
 @question_options
 @_certify_options
@@ -99,7 +99,7 @@ def certify(
     Certified radii in closed form and exact radii by search for every test point; on a sample also an attack and the
     explicit programs, all held against each other. Without --data: the handwritten digits that come with scikit-learn.
 
-    Exit code 1 if the cross-check finds a violation, 2 if something cannot be read or used, 130 if interrupted: what
+    Exit status 1 if the cross-check finds a violation, 2 if something cannot be read or used, 130 if interrupted: what
     is finished by then is written.
     """
     from rich.console import Console
@@ -140,7 +140,7 @@ def certify(
     sys.exit(INTERRUPTED if result.interrupted else 1 if result.judge.violated else 0)
 
 
-@click.command(epilog=CROSSCHECK_EXAMPLES)
+@click.command(epilog=CROSSCHECK_EXAMPLES, short_help="Hold all roads to a radius together.")
 @data_options
 @question_options
 @_crosscheck_options
@@ -153,8 +153,9 @@ def crosscheck(
 ) -> None:  # fmt: skip
     """Hold every road to a radius against every other: certified <= exact <= attack.
 
-    With a box, the radii are compared both without it and with it. Exit code 1 if a lower bound exceeds a witnessed
-    upper bound: then the instances are saved, to be judged again with --replay. Exit code 130 if interrupted.
+    With a box, the radii are compared both without it and with it. Exit status 1 if a lower bound exceeds a witnessed
+    upper bound: then the instances are saved, to be judged again with --replay. 2 if something cannot be read or used,
+    130 if interrupted.
     """
     from rich.console import Console
 

@@ -18,12 +18,12 @@ Examples:
 """
 
 
-@click.command(epilog=CHECK_EXAMPLES)
+@click.command(epilog=CHECK_EXAMPLES, short_help="Check certificates in exact arithmetic.")
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option("--data", type=FILE, metavar="FILE|NAME",
               help="The training points, as they were given to certify. Default: digits.")  # fmt: skip
 @DATA_DIR
-@click.option("--metric", type=FILE, help="The metric, as it was given to certify. Default: Euclidean.")
+@click.option("--metric", type=FILE, metavar="FILE", help="The metric, as it was given to certify. Default: Euclidean.")
 @click.option(
     "--filter/--no-filter",
     default=True,
@@ -35,7 +35,10 @@ Examples:
 def check(
     files: tuple[Path, ...], data: Path | None, data_dir: Path | None, metric: Path | None, filter: bool, quiet: bool
 ) -> None:
-    """Check certificates, or folders of them, in exact arithmetic: exit code 1 if one is rejected, 2 if unreadable."""
+    """Check certificates, or folders of them, in exact arithmetic.
+
+    Exit status 1 if one is rejected, 2 if something cannot be read.
+    """
     from convexrml.study.certificates import check_certificates, report
 
     results = check_certificates(files, data, metric, data_dir=data_dir, use_filter=filter)
@@ -45,7 +48,7 @@ def check(
     sys.exit(1 if rejected else 0)
 
 
-@click.command()
+@click.command(short_help="What solves what, and what is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Also accuracies, with tolerances, and known issues.")
 @reporting_errors

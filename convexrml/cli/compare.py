@@ -26,12 +26,13 @@ _which = (
                  help="perturbation-qp, perturbation-lp, knn-miqp, robust-hinge, max-min, or all."),
     click.option("--sizes", callback=read_sizes, metavar="N,...",
                  help="Sizes of the instances, from 10. Default: each family's own."),
-    click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Instances at each size."),
+    click.option("--seeds", type=click.IntRange(1), metavar="N", default=3, show_default=True,
+                 help="Instances at each size."),
 )
 # fmt: on
 
 
-@click.command(epilog=COMPARE_EXAMPLES)
+@click.command(epilog=COMPARE_EXAMPLES, short_help="Compare solvers at equal accuracy.")
 @_which[0]
 @_which[1]
 @_which[2]
@@ -43,11 +44,20 @@ _which = (
               metavar="SECONDS", help="For one solve, compiling included.")  # fmt: skip
 @click.option("--memory-limit", type=Finite(0, min_open=True), default=4.0, show_default=True,
               metavar="GB", help="Resident memory of one solve.")  # fmt: skip
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Solves at a time.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each solve.")
-@click.option("--profiles", type=FILE, metavar="DIR", help="Solver profiles (*.toml) besides the shipped ones.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), metavar="N", default=1, show_default=True, help="Solves at a time."
+)
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", default=1, show_default=True, help="Threads of each solve."
+)
+@click.option(
+    "--profiles",
+    type=FILE,
+    metavar="DIR",
+    help="Folder of solver profiles (*.toml) besides the shipped ones. Default: none.",
+)
 @click.option("--retry", is_flag=True, help="Run again what met a limit, crashed or broke.")
-@click.option("--out", type=FILE, default="results.db", show_default=True,
+@click.option("--out", type=FILE, metavar="FILE", default="results.db", show_default=True,
               help="Results; what is there already is not run again.")  # fmt: skip
 @click.option("--report", type=FILE, metavar="FILE", help="Report on these results, and run nothing.")
 @click.option("--page", type=FILE, default="comparison", show_default=True, metavar="DIR",
@@ -66,6 +76,8 @@ def compare(
     Every solve runs in a process of its own; one that hangs, crashes or eats memory is a row. Residuals, gap and
     distance from the certified optimum are measured here. Interrupt it as you like: the same command goes on where it
     stopped. Two commands may work on one file.
+
+    Exit status 2 if something cannot be read or used, 130 if interrupted.
     """
     from convexrml.compare.main import compare as run
     from convexrml.compare.main import write_report
@@ -98,13 +110,15 @@ def compare(
         click.echo(f"Written: {files[0]}, {files[1]} and {len(files) - 2} figures")
 
 
-@click.command(epilog=INSTANCES_EXAMPLES)
+@click.command(epilog=INSTANCES_EXAMPLES, short_help="Write a library of programs with optima.")
 @_which[0]
 @_which[1]
 @_which[2]
 @click.option("--formats", callback=read_names, default="npz", show_default=True, metavar="NAME,...",
               help="npz, mps, cbf, dat-s: each family is written in those that can hold it.")  # fmt: skip
-@click.option("--out", type=FILE, default="instances", show_default=True, help="Folder for the instances.")
+@click.option(
+    "--out", type=FILE, metavar="DIR", default="instances", show_default=True, help="Folder for the instances."
+)
 @work_options
 @reporting_errors
 def instances(

@@ -17,7 +17,14 @@ from convexrml.errors import ConvexrmlError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-_ALIASES = {"n_jobs": "jobs", "parameter": "parameters", "solver": "solvers", "norm": "norms", "family": "families"}
+_ALIASES = {
+    "n_jobs": "jobs",
+    "parameter": "parameters",
+    "solver": "solvers",
+    "norm": "norms",
+    "family": "families",
+    "accuracy": "accuracies",
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 

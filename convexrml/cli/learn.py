@@ -33,14 +33,14 @@ _learn_options = together(
     click.option("--limit", type=click.IntRange(1), metavar="N",
                  help="Measure on the first N test points only. Default: all."),
     JOBS,
-    click.option("--out", type=FILE, default="metric.npz", show_default=True,
+    click.option("--out", type=FILE, metavar="FILE", default="metric.npz", show_default=True,
                  callback=_read_out, help="The metric, an .npz file for certify --metric; beside it the picture, as "
                                           ".png. Overwritten."),
 )
 # fmt: on
 
 
-@click.command(epilog=LEARN_EXAMPLES)
+@click.command(epilog=LEARN_EXAMPLES, short_help="Learn a metric from training points.")
 @source_options
 @_learn_options
 @work_options
@@ -53,7 +53,7 @@ def learn(
 
     Give certify the same --data, --test, --scale and --seed, so that it sees the same training points.
 
-    Exit code 2 if something cannot be read or used, 130 if interrupted.
+    Exit status 2 if something cannot be read or used, 130 if interrupted.
     """
     from rich.console import Console
 

@@ -111,21 +111,22 @@ source_options = together(
                       "digits, iris, wine, dna, letter, mnist, pendigits, satimage, splice, usps, openml:NAME. "
                       "Default: digits."),
     DATA_DIR,
-    click.option("--test", type=FILE, help="Test points; without it, those that come with a data set by name, or a "
-                                           "part of the data, held out."),
+    click.option("--test", type=FILE, metavar="FILE",
+                 help="Test points; without it, those that come with a data set by name, or a part of the data, "
+                      "held out."),
     click.option("--label-column", metavar="NAME|INDEX", help="Label column of csv files. Default: the last."),
-    click.option("--test-size", type=Finite(0, 1, True, True), default=0.3, show_default=True,
+    click.option("--test-size", type=Finite(0, 1, True, True), metavar="SHARE", default=0.3, show_default=True,
                  help="Share of the data held out, where no test points are given."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+    click.option("--seed", type=click.IntRange(0), metavar="N", default=0, show_default=True,
                  help="Seed of the stratified split that holds points out."),
     click.option("--scale", type=click.Choice(["minmax", "none"]), default="minmax", show_default=True,
                  help="minmax maps each feature to [0, 1], as learnt on the training points."),
 )
 data_options = together(
     source_options,
-    click.option("--metric", type=FILE,
+    click.option("--metric", type=FILE, metavar="FILE",
                  help="Mahalanobis metric (.npy .npz .csv .txt): square is M, else L. Default: Euclidean."),
-    click.option("-k", "--n-neighbors", type=click.IntRange(1), default=1, show_default=True,
+    click.option("-k", "--n-neighbors", type=click.IntRange(1), metavar="K", default=1, show_default=True,
                  help="Neighbours, an odd number."),
     click.option("--box", callback=read_numbers(2), metavar="LOWER,UPPER",
                  help="Perturbed points stay inside (in the units after --scale). Default: no box."),

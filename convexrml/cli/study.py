@@ -19,11 +19,16 @@ Examples:
 
 _study_options = together(
     click.argument("plan", type=FILE, metavar="STUDY.toml"),
-    click.option("--results", type=FILE, help="SQLite file of the results. Default: beside the study file, as .db."),
+    click.option(
+        "--results",
+        type=FILE,
+        metavar="FILE",
+        help="SQLite file of the results. Default: beside the study file, as .db.",
+    ),
 )
 
 
-@click.group(epilog=STUDY_EXAMPLES)
+@click.group(epilog=STUDY_EXAMPLES, short_help="Long runs, described in a TOML file.")
 def study() -> None:
     """Studies: what a TOML file asks for, in runs that survive being killed."""
 
@@ -41,7 +46,7 @@ def run(
 ) -> None:  # fmt: skip
     """Do what is not done yet. Kill it whenever you like; run it again, or twice at once, to go on.
 
-    Exit code 2 if something went wrong, 130 if interrupted.
+    Exit status 2 if something went wrong, 130 if interrupted.
     """
     from convexrml.study.report import progress_bars
     from convexrml.study.runner import run_study
@@ -82,12 +87,15 @@ def status(plan: Path, results: Path | None) -> None:
 
 @study.command(epilog=STUDY_EXAMPLES)
 @_study_options
-@click.option("--out", type=FILE, default="convexrml-study", show_default=True,
+@click.option("--out", type=FILE, metavar="DIR", default="convexrml-study", show_default=True,
               help="Folder for report.html, report.md, tables.tex, points.csv, pictures. Overwritten.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @reporting_errors
 def report(plan: Path, results: Path | None, out: Path, quiet: bool) -> None:
-    """Write tables, pictures and a page of what is there by now. Exit code 1 if a bound contradicts another."""
+    """Write tables, pictures and a page of what is there by now.
+
+    Exit status 1 if a bound contradicts another, 2 if something cannot be read or written.
+    """
     from convexrml.study.outcome import read_outcome
     from convexrml.study.page import judgement, write_report
     from convexrml.study.runner import read_standing
