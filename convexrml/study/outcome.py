@@ -254,7 +254,7 @@ def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question, data: dict
     status, accepted = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
     tools = {road.removeprefix(BY_TOOL): np.full(n, np.nan) for road in question.roads if road.startswith(BY_TOOL)}
     fragile = []
-    for road in asked_roads(question):
+    for road in sorted(asked_roads(question), key="exact".__eq__):  # its perturbations, the shortest, are shown
         for start, stop in chunks(n, plan.chunk):
             at, found = slice(start, stop), ledger.result_of(case.radii_key(question, road, start, stop))
             if found is None:
