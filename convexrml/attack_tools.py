@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from convexrml.witness import first_mislabelled, witnessed_norms
 
 _STARTS = 64  # near training points tried as the start of a query's attack
 _LONGER = 1 + np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -5.0)])  # of the perturbation, against rounding
+
+_GENERATOR = threading.Lock()
 
 _Decide = Callable[[Any], NDArray[np.float32]]
 
@@ -198,10 +201,11 @@ def _by_art(make: Callable[..., Any], target: _Target) -> NDArray[np.float64]:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Numpy's global generator, which is all that the tools draw from, seeded and put back."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
+    """Numpy's global generator, which is all that the tools draw from, seeded and put back; one thread at a time."""
+    with _GENERATOR:
+        state = np.random.get_state()  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002

@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import socket
 import sqlite3
 import time
 import uuid
@@ -21,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from convexrml import processes
 from convexrml.errors import DataFileError
 
 VERSION = 1
@@ -28,6 +27,12 @@ SILENCE = 120.0  # seconds without a beat after which a claim from another machi
 OPEN, RUNNING = "open", "running"
 _APPLICATION = 0x63785231  # tells our files from other SQLite files
 _PATIENCE = 60.0  # seconds to wait for another process's transaction
+_ADVICE = {  # by what SQLite says
+    "unable to open": "see that its folder is there and that you may write to it",
+    "readonly": "copy it to a folder where you may write",
+    "full": "make room and go on: what was finished is kept there",
+    "not a database": "choose another name",
+}
 
 _TABLES = """
 CREATE TABLE task (
@@ -90,20 +95,16 @@ class Ledger:
     Raises
     ------
     DataFileError
-        If the file is no ledger, or was written by a newer version.
+        If the file is no ledger, was written by a newer version, or cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-        try:
+        with storage(self.path), contextlib.ExitStack() as stack:
+            self._db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+            stack.callback(self._db.close)
             self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise DataFileError(f"{self.path}: no ledger of tasks ({error}); choose another name") from error
-        except DataFileError:
-            self._db.close()
-            raise
+            stack.pop_all()
 
     def __enter__(self) -> Ledger:
         return self
@@ -125,7 +126,7 @@ class Ledger:
 
     def claim(self) -> Task | None:
         """Take the first open task; None if there is none."""
-        claim, (host, pid, born) = uuid.uuid4().hex, _myself()
+        claim, (host, pid, born) = uuid.uuid4().hex, processes.myself()
         now = time.time()
         with self._transaction():
             row = self._db.execute(
@@ -169,7 +170,7 @@ class Ledger:
             running = self._db.execute(
                 "SELECT id, host, pid, born, beat FROM task WHERE status = ?", (RUNNING,)
             ).fetchall()
-            gone = [row["id"] for row in running if not _stands(row)]
+            gone = [row["id"] for row in running if not processes.stands(row, SILENCE)]
             self._db.executemany("UPDATE task SET status = 'open', claim = NULL WHERE id = ?", [(i,) for i in gone])
         return len(gone)
 
@@ -314,30 +315,9 @@ def _task(row: sqlite3.Row) -> Task:
     )
 
 
-def _myself() -> tuple[str, int, str]:
-    return socket.gethostname(), os.getpid(), _born(os.getpid())
-
-
-def _born(pid: int) -> str:
-    """When a process started, in ticks since the machine's start; "" if it is gone: numbers of processes are reused."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else f"{boot} {fields[19]}"
-
-
-def _stands(row: sqlite3.Row) -> bool:
-    if row["host"] == socket.gethostname():
-        return bool(row["born"]) and _born(row["pid"]) == row["born"]
-    return bool(time.time() - row["beat"] < SILENCE)
-
-
 @contextlib.contextmanager
 def storage(results: Path) -> Iterator[None]:
-    """Say in words what is wrong with the file or the disk; what was written before stays.
+    """Say in words what is wrong with the file or the disk, and what to do; what was written before stays.
 
     Raises
     ------
@@ -346,4 +326,7 @@ def storage(results: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DataFileError(f"{results}: cannot be used ({error}); what was finished before is kept there") from error
+        to_do = next(
+            (advice for said, advice in _ADVICE.items() if said in str(error)), "what was finished is kept there"
+        )
+        raise DataFileError(f"{results}: cannot be used as a ledger of tasks ({error}); {to_do}") from error

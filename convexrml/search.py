@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import joblib
 import numpy as np
@@ -21,6 +18,7 @@ from convexrml.kernels import search as kernel
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
+from convexrml.parallel import results
 from convexrml.queries import Queries, each_query, prepared
 from convexrml.results import ExactRadii, RadiusStatus, joined, no_evidence, selected
 from convexrml.settling import settled, settled_votes
@@ -31,7 +29,6 @@ from convexrml.witness import witnessed_norms
 _QUERIES_PER_TASK = 512
 _SEARCHES_PER_TASK = 16  # of the branch and bound: what an interruption may lose
 _TASKS_PER_WORKER = 8
-_ATTEMPTS = 3
 _L2 = Norm(2.0)
 _OUTCOMES = {kernel.MISLABELLED: RadiusStatus.MISCLASSIFIED, kernel.NO_NEGATIVE: RadiusStatus.UNREACHABLE}
 
@@ -49,16 +46,16 @@ def exact_radius_by_search(
 ) -> ExactRadii:
     """Exact radii, the arguments checked already; `y` are encoded labels.  See `exact_radius`.
 
-    Queries are split into tasks for joblib.  Kernels and HiGHS release Python's lock, so threads are preferred;
-    whatever ``joblib.parallel_config`` asks for comes first.
+    Queries are split into tasks for joblib: see `convexrml.parallel`.
     """
     by_label = np.argsort(y, kind="stable")  # programs of one label share their preparation
     one = model.n_neighbors == 1
     most = _QUERIES_PER_TASK if one else _SEARCHES_PER_TASK
     size = max(1, min(most, math.ceil(len(Z) / (_TASKS_PER_WORKER * joblib.effective_n_jobs(n_jobs)))))
     batches = [by_label[start : start + size] for start in range(0, len(Z), size)]
+    shared: GroupedSites | NearestNeighbors = model
     if norm.order == 2:
-        data = grouped_sites(model)
+        shared = data = grouped_sites(model)
         queries = [prepared(model, data, Z[at], y[at], box) for at in batches]
         if one:
             tasks = [joblib.delayed(_search)(data, batch) for batch in queries]
@@ -71,7 +68,7 @@ def exact_radius_by_search(
     sure: list[NDArray[np.bool_]] = []
     back = np.argsort(by_label)
     try:
-        for part, certain in _results(tasks, n_jobs):
+        for part, certain in results(tasks, n_jobs, shared):
             parts.append(part)
             sure.append(certain)
             if progress is not None:
@@ -129,22 +126,6 @@ def _unfinished(n: int, model: NearestNeighbors, norm: Norm, box: Box | None, vo
         n_neighbors=model.n_neighbors,
         vote=vote,
     )
-
-
-def _results(tasks: list[Any], n_jobs: int | None) -> Iterator[tuple[ExactRadii, NDArray[np.bool_]]]:
-    """Results in the order of the tasks; tasks lost with a worker of a cluster are handed out again, with a warning."""
-    left = list(tasks)
-    for attempt in range(_ATTEMPTS):
-        run = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        try:
-            for part in run(list(left)):
-                left.pop(0)
-                yield part
-            return
-        except (concurrent.futures.CancelledError, concurrent.futures.BrokenExecutor) as error:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            warnings.warn(f"{len(left)} tasks were lost ({error!r}); handing them out again", stacklevel=2)
 
 
 def _with_open_boxes_decided(

@@ -62,6 +62,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": by_readme,
     "default_thumb_file": str(Path(__file__).parent / "figures" / "power_diagram.png"),
     "download_all_examples": False,
+    "notebook_extensions": (),
     "show_signature": False,
     "write_computation_times": False,
     "remove_config_comments": True,

@@ -2,9 +2,10 @@
 A constraint of your own
 ========================
 
-Which perturbations are plausible is for you to say.  The programs of :mod:`convexrml.formulations` are cvxpy problems,
-there to be extended: here by one line, after which images can only be changed in blocks of 2 × 2 pixels, as by a brush
-that is no finer.  What is the least change of that kind that alters the answer?
+Which perturbations are plausible is for you to say.  A program like
+:class:`convexrml.formulations.MinimalPerturbation` holds a cvxpy problem, there to be extended: here by one line, after
+which images can only be changed in blocks of 2 × 2 pixels, as by a brush that is no finer.  What is the least change of
+that kind that alters the answer?
 """
 
 from pathlib import Path

@@ -26,7 +26,7 @@ def main(points: int = 12) -> None:
     Z, t = X[1::2][wanted][:points], y[1::2][wanted][:points]
     exact = convexrml.exact_radius(model, Z, t)  # by the search, proved from both sides
 
-    print(f"below the exact radius by at most ... (relative, {points} queries)")
+    print(f"below the upper end of the exact interval by at most ... (relative, {points} queries)")
     print(f"{'solver':>9} {'accuracy':>9}  {'claims':<10} {'the value':>15} {'the lower bound':>15} {'ms each':>8}")
     for solver in ("clarabel", "daqp", "scs"):
         program = convexrml.formulations.MinimalPerturbation(model, Z[0], t[0], negative=exact.negative[0])

@@ -47,5 +47,5 @@ if __name__ == "__main__":
     main()
 
 # %%
-# So few points are no work for a cluster; with some thousand training points in hundreds of dimensions, and as many
-# queries, it pays.  A worker that dies loses nothing: what it was at is done again by another.
+# So few points are done before a cluster is at work; the result is what counts here.  A worker that dies loses
+# nothing: what it was at is done again by another.

@@ -57,5 +57,5 @@ if __name__ == "__main__":
 
 # %%
 # Some images lose their majority (the cross) before their plurality (the dot); for most both are one.  A limit of no
-# node at all leaves the closed form below and the attack above; ten nodes settle more than half of the points here.
+# node at all leaves the first bound and the first witness; ten nodes settle more than half of the points here.
 # Wherever the search is stopped, the dot lies inside the bar.

@@ -10,6 +10,8 @@ import pytest
 
 from convexrml import NearestNeighbors, exact_radius
 from convexrml.search import GroupedSites
+from convexrml.study.outcome import read_outcome
+from convexrml.study.runner import run_study
 
 distributed = pytest.importorskip("distributed")
 
@@ -101,3 +103,68 @@ def test_a_killed_worker_loses_nothing(client, norm, which):
 
     on_the_cluster(norm, progress)
     assert sum(seen) == total
+
+
+STUDY = """
+format = 1
+title = "On a cluster"
+chunk = 10
+
+[[data]]
+name = "cloud"
+train = "train.npz"
+test = "test.npz"
+
+[[metric]]
+name = "Euclidean"
+
+[[metric]]
+name = "given"
+file = "metric.npy"
+
+[[question]]
+roads = ["certified", "exact", "attack"]
+certificates = true
+
+[[question]]
+n_neighbors = 3
+roads = ["exact"]
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 100), ("test", 60)):
+        X = rng.normal(size=(n, 4))
+        np.savez(tmp_path / f"{name}.npz", X=X, y=(X[:, 0] + 0.3 * rng.normal(size=n) > 0).astype(int))
+    np.save(tmp_path / "metric.npy", np.diag([3.0, 1.0, 1.0, 0.5]))
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def same(one, other):
+    """Whether two records of a point are the same, NaN being itself."""
+    return all(a == b or (a != a and b != b) for a, b in zip(one.values(), other.values(), strict=True))
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "one killed"])
+def test_a_study_on_a_cluster_has_the_same_table(client, study, killed):
+    """Workers take a chunk of points each, whatever the road; the one process that runs the study writes them down."""
+    run_study(study, study.parent / "here.db")
+    pids, struck = list(client.run(os.getpid).values()), []
+
+    def progress(stage, finished, total):
+        if killed and not struck and stage.startswith("exact radii, 3-NN") and 0 < finished < total:
+            struck.append(finished)
+            os.kill(pids[0], signal.SIGKILL)
+
+    with joblib.parallel_config(backend="dask"):
+        standing = run_study(study, study.parent / "there.db", progress=progress)
+    assert standing.sentence == "Everything is done." and not standing.failed
+    assert len(struck) == killed
+    here, there = (list(read_outcome(study, study.parent / name).records()) for name in ("here.db", "there.db"))
+    assert len(here) == 60 * 2 * 2
+    assert all(same(one, other) for one, other in zip(here, there, strict=True))
+    assert all(record["certificate_accepted"] for record in there if record["n_neighbors"] == 1)

@@ -61,7 +61,7 @@ MISTAKES = [  # what is typed, and the words that have to appear in the last lin
     (("study", "run", "broken.toml"), "broken.toml: cannot be read as TOML", "line 1"),
     (("study", "run", "empty.toml"), "empty.toml: format: missing key; write format = 1"),
     ((*STUDY, "--results", "folder"), "--results: folder is a folder; name a file"),
-    ((*STUDY, "--results", "good.csv"), "good.csv: no ledger of tasks", "choose another name"),
+    ((*STUDY, "--results", "good.csv"), "good.csv: cannot be used as a ledger of tasks", "choose another name"),
     ((*STUDY, "--results", "other.db"), "other.db: an SQLite file, but no ledger of tasks; choose another name"),
     (("study", "status", "good.toml"), "good.db: no such file; run the study first"),
     ((*COMPARE, "--family", "lasso"), "--family: unknown name 'lasso' (there are: perturbation-qp"),

@@ -132,6 +132,12 @@ def robust_metric_by_hand(lines):
     assert all(hinge > free[0] for hinge, *_ in constrained)
 
 
+def no_better_metric(lines):
+    rows = table(lines, 7)
+    assert [row[0] for row in rows] == [0, 0.1, 0.2, 0.3, 0.4]
+    assert all(proven <= found < euclidean and gap < 1e-4 for _, euclidean, found, proven, gap, _, _ in rows)
+
+
 def study_with_pandas(lines):
     assert lines[0] == "Everything is done."
     radii, accepted = (int(number) for number in re.findall(r"\d+", lines[1]))
@@ -159,6 +165,7 @@ CHECKS = {
         five_neighbours,
         hard_point,
         learn_a_metric,
+        no_better_metric,
         norms_and_boxes,
         retrieval_radius,
         robust_metric_by_hand,
@@ -194,4 +201,4 @@ def test_an_example_is_short_has_a_title_and_says_what_to_see(path):
 
 def test_every_example_is_in_the_index():
     index = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert {path.name for path in EXAMPLES} == set(re.findall(r"\]\((\w+\.py)\)", index))
+    assert {path.name for path in EXAMPLES} == set(re.findall(r"^\| \[(\w+\.py)\]", index, re.MULTILINE))

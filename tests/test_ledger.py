@@ -1,9 +1,14 @@
 import multiprocessing
+import os
+import re
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from convexrml import ledger as module
+from convexrml import processes
 from convexrml.errors import DataFileError
 from convexrml.ledger import Ledger
 
@@ -60,7 +65,7 @@ def test_tasks_of_processes_that_are_gone_are_open_again(tmp_path):
 
 def test_tasks_of_another_machine_are_open_again_when_it_is_silent(tmp_path, monkeypatch):
     with filled(tmp_path / "t.db", 1) as table:
-        monkeypatch.setattr(module.socket, "gethostname", lambda: "elsewhere")
+        monkeypatch.setattr(processes.socket, "gethostname", lambda: "elsewhere")
         task = table.claim()
         monkeypatch.undo()
         assert table.recover() == 0
@@ -102,9 +107,31 @@ def test_files_that_are_no_ledgers_are_refused_and_left_alone(tmp_path):
     with pytest.raises(DataFileError, match="no ledger of tasks"):
         Ledger(tmp_path / "other.db")
     (tmp_path / "text.db").write_text("not a database at all, by far" * 100)
-    with pytest.raises(DataFileError, match="no ledger of tasks"):
+    with pytest.raises(DataFileError, match=r"as a ledger of tasks \(file is not a database\); choose another name"):
         Ledger(tmp_path / "text.db")
     assert (tmp_path / "text.db").read_text().startswith("not a database")
+
+
+def _open_as_nobody(path, queue):
+    os.setuid(65534)
+    try:
+        Ledger(path)
+    except DataFileError as error:
+        queue.put(str(error))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not write")
+@pytest.mark.parametrize(("name", "words"), [("t.db", "readonly database.*copy it"), ("new.db", "you may write to it")])
+def test_a_folder_that_may_not_be_written_to_is_said(name, words):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are for nobody else to see
+        filled(Path(folder) / "t.db").close()
+        os.chmod(folder, 0o555)
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        process = context.Process(target=_open_as_nobody, args=(Path(folder) / name, queue))
+        process.start()
+        process.join()
+        assert re.search(words, queue.get())
 
 
 def test_outcomes_can_be_opened_again(tmp_path):
@@ -126,4 +153,4 @@ def test_facts_are_noted_over_earlier_ones_and_the_file_can_be_made_one(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["t.db"]
     with Ledger(tmp_path / "t.db") as table:
         assert len(table.tasks()) == 5 and table.tasks()[0].claim is None
-    assert module.socket.gethostname().encode() not in (tmp_path / "t.db").read_bytes()
+    assert processes.socket.gethostname().encode() not in (tmp_path / "t.db").read_bytes()

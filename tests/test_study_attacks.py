@@ -17,7 +17,7 @@ from convexrml.study.outcome import read_outcome
 from convexrml.study.page import judgement, write_report
 from convexrml.study.plan import read_plan
 from convexrml.study.runner import run_study
-from convexrml.study.tasks import read_data
+from convexrml.study.workshop import read_data
 
 PLAN = """
 format = 1
@@ -106,7 +106,7 @@ def test_the_report_has_a_column_and_a_curve_for_each_attack(plan, tmp_path):
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "| attack, ε1 | attack, ε2 | attack, ε3 | boundary, ε1 |" in text and "| jumps, ε3 |" in text
     assert text.count("boundary, ε1") == 1  # the other question has none
-    assert "foolbox" in text and "broken: by each attack" in text
+    assert "foolbox" in text and "broken: empirical, by each attack" in text
     rows = (tmp_path / "report" / "points.csv").read_text(encoding="utf-8").splitlines()
     assert "attack_upper,boundary_upper,jumps_upper," in rows[0]
     by_name = [json.loads(json.dumps(record)) for record in outcome.records()]
@@ -139,7 +139,7 @@ def test_a_tool_that_contradicts_a_bound_is_shouted(plan, tmp_path, monkeypatch)
         found.upper[:] *= 0.1
         return found
 
-    monkeypatch.setattr("convexrml.study.tasks.tool_attack_radius", liar)
+    monkeypatch.setattr("convexrml.study.workshop.tool_attack_radius", liar)
     run_study(plan, tmp_path / "s.db")
     assert judgement(read_outcome(plan, tmp_path / "s.db")).startswith("VIOLATED: ")
 

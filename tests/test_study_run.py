@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,12 +19,13 @@ from click.testing import CliRunner
 import convexrml
 from convexrml.cli import main
 from convexrml.errors import DataFileError
-from convexrml.ledger import Ledger
+from convexrml.ledger import Ledger, text_of
 from convexrml.study.outcome import read_outcome
 from convexrml.study.page import judgement, write_report
 from convexrml.study.plan import read_plan
 from convexrml.study.runner import read_standing, run_study
-from convexrml.study.tasks import Case, read_data
+from convexrml.study.tasks import Case, cases
+from convexrml.study.workshop import read_data
 
 PLAN = """
 format = 1
@@ -160,7 +163,7 @@ def test_a_full_disk_loses_nothing(plan, tmp_path, monkeypatch):
         ledger._db.execute("PRAGMA max_page_count = 14")  # SQLite's own way to be out of space
 
     monkeypatch.setattr(Ledger, "_prepare", small)
-    with pytest.raises(DataFileError, match=r"s.db: cannot be used \(database or disk is full\); what was finished"):
+    with pytest.raises(DataFileError, match=r"s.db: cannot be used .*\(database or disk is full\); make room"):
         run_study(plan, results)
     monkeypatch.undo()
     before = read_standing(plan, results)
@@ -174,7 +177,7 @@ def test_what_cannot_be_used_is_said(plan, tmp_path):
     results = tmp_path / "s.db"
     with pytest.raises(DataFileError, match="no such file; run the study first"):
         read_standing(plan, results)
-    with pytest.raises(DataFileError, match="cannot be"):
+    with pytest.raises(DataFileError, match="unable to open database file.*see that its folder is there"):
         run_study(plan, tmp_path / "no such folder" / "s.db")
     run_study(plan, results)
     with sqlite3.connect(results) as db:
@@ -243,6 +246,13 @@ def test_the_report_has_everything_in_it(plan, tmp_path):
     assert len(list((tmp_path / "report").glob("*.png"))) == 7
 
 
+def test_the_fragile_points_are_shown_with_the_shortest_perturbations(plan, tmp_path):
+    run_study(plan, tmp_path / "s.db")
+    for cell in read_outcome(plan, tmp_path / "s.db").cells:
+        for point in cell.fragile:
+            assert np.linalg.norm(point["delta"]) == pytest.approx(point["upper"], rel=1e-9)
+
+
 def test_a_contradiction_is_shouted(plan, tmp_path):
     results = tmp_path / "s.db"
     run_study(plan, results)
@@ -271,3 +281,45 @@ def test_a_learned_case_and_its_data_have_keys_of_their_own(plan):
     keys = [case.radii_key(read.questions[0], "exact", 0, 4) for case in (euclidean, given)]
     assert euclidean.data_key == given.data_key and keys[0]["metric"] != keys[1]["metric"]
     assert os.fspath(given.metric_file).endswith("blobs-metric.npy")
+
+
+def test_what_is_learned_does_not_depend_on_the_test_points_asked_about(plan):
+    """So that the two studies of the paper's data sets share what they learn."""
+    examples = Path(__file__).parents[1] / "examples"
+    plans = [read_plan(examples / name) for name in ("paper_tables.toml", "paper_all_points.toml")]
+    learned = [{text_of(case.learn_key) for case in cases(one) if case.learn_key} for one in plans]
+    asked = [{text_of(case.radii_key(one.questions[0], "exact", 0, 9)) for case in cases(one)} for one in plans]
+    assert learned[0] == learned[1] and len(learned[0]) == 8
+    assert asked[0].isdisjoint(asked[1])
+
+
+def test_two_studies_share_what_is_learned_and_report_on_themselves(plan, tmp_path):
+    """One of three test points, one of all that there are."""
+    learned = PLAN.replace('file = "{data}-metric.npy"', 'method = "arml"\nparameters = { n_epochs = 2 }')
+    plan.write_text(learned)
+    run_study(plan, tmp_path / "s.db")
+    other = tmp_path / "other.toml"
+    other.write_text(learned.replace("test_points = 10", "").replace("Two blobs", "All of two blobs"))
+    run_study(other, tmp_path / "s.db")
+    with Ledger(tmp_path / "s.db") as ledger:
+        assert sum(task.key["do"] == "learn" for task in ledger.tasks()) == 2  # one for each seed
+    outcome = read_outcome(plan, tmp_path / "s.db")
+    assert [len(cell.labels) for cell in outcome.cells] == [10] * 8 and outcome.facts["plan"] == learned
+    assert {len(cell.labels) for cell in read_outcome(other, tmp_path / "s.db").cells} == {18}
+
+
+def test_how_far_a_study_is_takes_no_second_look_at_what_a_data_set_holds(plan, tmp_path, monkeypatch):
+    run_study(plan, tmp_path / "s.db")
+    looked = []
+    result_of = Ledger.result_of
+    monkeypatch.setattr(Ledger, "result_of", lambda ledger, key: looked.append(key) or result_of(ledger, key))
+    assert read_standing(plan, tmp_path / "s.db").sentence == "Everything is done."
+    assert [key["do"] for key in looked] == ["data", "data"]  # one for each seed, whatever the metrics and questions
+
+
+def test_processes_take_a_chunk_each(plan, tmp_path):
+    """What `joblib.parallel_config` asks for is done: here, worker processes of this machine."""
+    run_study(plan, tmp_path / "alone.db")
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        assert run_study(plan, tmp_path / "s.db").sentence == "Everything is done."
+    assert _rows(plan, tmp_path / "s.db") == _rows(plan, tmp_path / "alone.db")

@@ -13,7 +13,13 @@ from convexrml.errors import InvalidInputError
 
 
 class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A learner of a Mahalanobis metric ``M = Lᵀ L``; `fit` of a subclass sets `components_` L, shape ``(r, d)``."""
+    """A learner of a Mahalanobis metric ``M = Lᵀ L``.
+
+    Attributes
+    ----------
+    components_ : (r, d) array
+        L; `fit` of a learner sets it.
+    """
 
     components_: NDArray[np.float64]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.errors import InvalidInputError
-from convexrml.ledger import Ledger, storage
+from convexrml.ledger import Ledger, storage, text_of
 from convexrml.study.plan import BY_TOOL, Plan, Question, read_plan
 from convexrml.study.tasks import Case, asked_roads, cases, chunks
 
@@ -97,9 +98,11 @@ class Outcome:
     Attributes
     ----------
     plan : Plan
+        What was asked.
     cells : tuple of Cell
+        One for each data set, metric, seed and question, as far as the data have been read.
     facts : dict
-        ``runs`` (when, command, versions), ``plan`` (the file's text).
+        ``runs`` (when, command, versions; of all studies that share the results), ``plan`` (the file's text).
     data : dict
         By the name of a data set: sizes and hashes.
     """
@@ -209,14 +212,14 @@ class Outcome:
         return pd.DataFrame.from_records(list(self.records()))
 
 
-def read_outcome(plan_file: Path, results: Path) -> Outcome:
+def read_outcome(plan_file: str | Path, results: str | Path) -> Outcome:
     """Read what a study found so far; what is missing is NaN.
 
     Parameters
     ----------
-    plan_file : Path
+    plan_file : str or Path
         The study's file.
-    results : Path
+    results : str or Path
         Its results.
 
     Returns
@@ -229,16 +232,15 @@ def read_outcome(plan_file: Path, results: Path) -> Outcome:
     DataFileError
         If the study file or the results cannot be read.
     """
+    plan_file, results = Path(plan_file), Path(results)
     plan = read_plan(plan_file)
     with storage(results), Ledger(results) as ledger:
-        data = {case.data.name: ledger.result_of(case.data_key) for case in cases(plan)}
-        cells = tuple(
-            _cell(ledger, plan, case, question)
-            for case in cases(plan)
-            if ledger.result_of(case.data_key) is not None
-            for question in plan.questions
-        )
-        return Outcome(plan, cells, ledger.facts, {name: found for name, found in data.items() if found is not None})
+        read = {text: ledger.result_of(json.loads(text)) for text in {text_of(case.data_key) for case in cases(plan)}}
+        sets = [(case, read[text_of(case.data_key)]) for case in cases(plan)]
+        known = [(case, data) for case, data in sets if data is not None]
+        cells = tuple(_cell(ledger, plan, case, question, data) for case, data in known for question in plan.questions)
+        facts = ledger.facts | {"plan": plan_file.read_text(encoding="utf-8")}
+        return Outcome(plan, cells, facts, {case.data.name: data for case, data in known})
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -246,14 +248,13 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
     return float(np.mean(values)), float(np.min(values)), float(np.max(values))
 
 
-def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question) -> Cell:
-    data = ledger.result_of(case.data_key) or {}
+def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question, data: dict[str, Any]) -> Cell:
     n = data["n_test"]
     certified, lower, upper, attack = (np.full(n, np.nan) for _ in range(4))
     status, accepted = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
     tools = {road.removeprefix(BY_TOOL): np.full(n, np.nan) for road in question.roads if road.startswith(BY_TOOL)}
     fragile = []
-    for road in asked_roads(question):
+    for road in sorted(asked_roads(question), key="exact".__eq__):  # its perturbations, the shortest, are shown
         for start, stop in chunks(n, plan.chunk):
             at, found = slice(start, stop), ledger.result_of(case.radii_key(question, road, start, stop))
             if found is None:

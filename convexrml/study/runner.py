@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,8 @@ from convexrml.errors import DataFileError
 from convexrml.ledger import RUNNING, Ledger, Task, storage
 from convexrml.study.clock import Progress
 from convexrml.study.plan import Plan, read_plan
-from convexrml.study.tasks import DONE, FAILED, TOOL, Key, Wanted, Workshop, wanted
+from convexrml.study.tasks import DONE, FAILED, TOOL, Key, Known, Wanted, wanted
+from convexrml.study.workshop import Failure, Workshop, subject
 from convexrml.versions import versions
 
 _BEAT = 20.0  # seconds between signs of life, well below the ledger's patience
@@ -54,11 +54,11 @@ class Standing:
 
 
 def run_study(
-    plan_file: Path,
-    results: Path,
+    plan_file: str | Path,
+    results: str | Path,
     *,
     n_jobs: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     command: str = "",
     progress: Progress = lambda stage, finished, total: None,
 ) -> Standing:
@@ -69,13 +69,14 @@ def run_study(
 
     Parameters
     ----------
-    plan_file : Path
+    plan_file : str or Path
         See `read_plan`.
-    results : Path
+    results : str or Path
         SQLite file; made if it is not there.
     n_jobs : int, optional
-        Workers of the exact search, as in `convexrml.exact_radius`; inside ``joblib.parallel_config`` on a cluster.
-    data_dir : Path, optional
+        Workers, as in `convexrml.exact_radius`: threads for the exact search, or what ``joblib.parallel_config`` asks
+        for; processes and a cluster's workers take a chunk of points each, whatever the road.
+    data_dir : str or Path, optional
         Folder of the data sets by name: see `catalogue.read_named`.
     command : str
         For the record.
@@ -94,6 +95,8 @@ def run_study(
     ToolMissingError, InvalidInputError
         If a tool whose attacks are asked for is not installed, or has no such attack: before any work is done.
     """
+    plan_file, results = Path(plan_file), Path(results)
+    folder = None if data_dir is None else Path(data_dir)
     plan = read_plan(plan_file)
     for attack in plan.attacks:
         attack.settings(0).require_installed()
@@ -102,22 +105,22 @@ def run_study(
         mended = ledger.mend()
         ledger.recover()
         ledger.reopen([FAILED])
-        workshop = Workshop(ledger.result_of, n_jobs, data_dir)
-        tasks = _extended(ledger, plan)
+        workshop, known = Workshop(ledger.result_of, n_jobs, folder), Known(ledger)
+        tasks = _extended(ledger, plan, known)
         while True:
             standing = how_far(tasks, ledger)
             for stage, (done, total) in standing.counts.items():
                 progress(stage, done, total)
-            task = ledger.claim()
-            if task is not None:
-                working_on[:] = [task]
-                _work(ledger, workshop, task)
+            claimed = _claimed(ledger, workshop.at_once)
+            if claimed:
+                working_on[:] = claimed
+                _work(ledger, workshop, claimed)
             elif standing.running:
                 time.sleep(_POLL)
                 ledger.recover()
-            if task is None or task.key["do"] != "radii":  # what was read or learned makes more tasks known
-                before, tasks = len(tasks), _extended(ledger, plan)
-                if task is None and not standing.running and len(tasks) == before:
+            if not claimed or subject(claimed[0]) is None:  # what was read or learned makes more tasks known
+                before, tasks = len(tasks), _extended(ledger, plan, known)
+                if not claimed and not standing.running and len(tasks) == before:
                     return dataclasses.replace(how_far(tasks, ledger), mended=mended)
 
 
@@ -145,7 +148,7 @@ def read_standing(plan_file: Path, results: Path) -> Standing:
         raise DataFileError(f"{results}: no such file; run the study first")
     plan = read_plan(plan_file)
     with storage(results), Ledger(results) as ledger:
-        return how_far(list(wanted(plan, ledger.result_of)), ledger)
+        return how_far(list(wanted(plan, Known(ledger))), ledger)
 
 
 def how_far(tasks: Sequence[Wanted], ledger: Ledger) -> Standing:
@@ -173,24 +176,38 @@ def name(key: Key) -> str:
     return f"{road} radii of {key['data']['name']}, test points {key['at'][0]} to {key['at'][1] - 1}"
 
 
-def _extended(ledger: Ledger, plan: Plan) -> list[Wanted]:
+def _extended(ledger: Ledger, plan: Plan, known: Known) -> list[Wanted]:
     """All tasks that can be named by now; the ledger has them afterwards."""
-    tasks = list(wanted(plan, ledger.result_of))
+    tasks = list(wanted(plan, known))
     ledger.add((one.key, one.payload) for one in tasks)
     return tasks
 
 
-def _work(ledger: Ledger, workshop: Workshop, task: Task) -> None:
-    """Do one task; what goes wrong with it is written down, and the study goes on, unless a file is at fault."""
+def _claimed(ledger: Ledger, most: int) -> list[Task]:
+    """The next open task, and those after it that are about the same classifier."""
+    found: list[Task] = []
+    while len(found) < most and (task := ledger.claim()) is not None:
+        if found and (subject(task) is None or subject(task) != subject(found[0])):
+            ledger.release(task)
+            break
+        found.append(task)
+    return found
+
+
+def _work(ledger: Ledger, workshop: Workshop, tasks: Sequence[Task]) -> None:
+    """Do tasks; what goes wrong with one is written down, and the study goes on, unless a file is at fault."""
+    left = list(tasks)
     try:
-        result = workshop.carry_out(task)
-    except (DataFileError, sqlite3.Error, KeyboardInterrupt):
-        ledger.release(task)
+        for result in workshop.carry_out(tasks):
+            if isinstance(result, Failure):
+                ledger.finish(left[0], FAILED, error=result.words)
+            else:
+                ledger.finish(left[0], DONE, result)
+            left.pop(0)
+    except BaseException:
+        for task in left:
+            ledger.release(task)
         raise
-    except Exception as error:
-        ledger.finish(task, FAILED, error=f"{type(error).__name__}: {error}")
-    else:
-        ledger.finish(task, DONE, result)
 
 
 @contextlib.contextmanager
