@@ -251,7 +251,7 @@ def test_arguments_that_cannot_be_used():
         ({"radius": 1.0, "target": "b"}, "^target: give a pair"),
         ({"radius": 1.0, "target": ("a", 1)}, "^target: 'a' is the query's own"),
         ({"radius": 1.0, "target": ("b", 2)}, "^target: count is at most 1"),
-        ({"radius": 1.0, "target": ("b", 0)}, "^target count: must be at least 1"),
+        ({"radius": 1.0, "target": ("b", 0)}, "^target: count: must be at least 1"),
         ({"radius": 1.0, "target": ("b", 1), "vote": Vote.MAJORITY}, "^target: belongs to"),
         ({"radius": 1.0, "vote": "unanimous"}, "^vote: "),
         ({"radius": 1.0, "box": (2.0, 3.0)}, "^box: "),

@@ -305,7 +305,7 @@ def test_auto_is_the_search_unless_a_solver_is_named(norm):
     ("options", "begins"),
     [
         ({"method": "search", "solver": "daqp"}, "solver"),
-        ({"method": "search", "accuracy": "fast"}, "solver, accuracy: "),
+        ({"method": "search", "accuracy": "fast"}, "accuracy: "),
         ({"method": "program", "n_jobs": 2}, "n_jobs: "),
         ({"solver": "daqp", "n_jobs": 1}, "n_jobs: "),
         ({"method": "simplex"}, "method: unknown road 'simplex'"),
