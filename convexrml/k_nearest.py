@@ -114,7 +114,7 @@ class KNearestSearch:
         self.space = incumbent.space_for(N, d, n_neighbors, self.n_classes)
         self.attacked = attack.Data(
             data.sites, data.offsets, data.points, self.labels, data.rounding.lengths, data.class_start, data.shift,
-            data.rounding.rules,
+            data.rounding.rules, data.euclidean,
         )  # fmt: skip
 
     def rule(self, label: int) -> incumbent.Rule:
@@ -141,7 +141,7 @@ class KNearestSearch:
         return np.array(found, dtype=np.int64).reshape(-1, 7)
 
     def attack(self, q: Query, n_rays: int = RAYS, n_exchanges: int = EXCHANGES) -> Witness | None:
-        """The nearest witness found; None if there is none."""
+        """The nearest witness found; None if there is none.  A negative `blur` says that its own scores deny it."""
         rule, best, target = self.rule(q.label), np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
         place = attack.Place(
             q.z, q.centred, q.image, q.row, q.squared, q.offset, q.box_lower, q.box_upper, self.box is not None
@@ -158,7 +158,9 @@ class KNearestSearch:
         blur, sure = attack.nearest_found(
             self.attacked, place, rule, first, n_exchanges, best, target, self.space, step
         )  # fmt: skip
-        return Witness(witnessed_norm(q.z, step, _L2), step, blur, sure) if blur >= 0 else None
+        if blur < 0:  # on the boundary as far as floats tell, on neither side for sure
+            step = best
+        return Witness(witnessed_norm(q.z, step, _L2), step, float(blur), sure and blur >= 0)
 
     def search(self, q: Query, limits: Limits) -> Finding:
         """Exact radius of a query, or an interval where a limit is met."""
@@ -172,6 +174,8 @@ class KNearestSearch:
         # a box that is a single point: rounding may hide that the vote is lost there, so a ball around it is searched
         within = max(within, attack.SMALLEST_BALL * float(np.linalg.norm(q.centred) + self.longest))
         witness = self.attack(q)
+        if witness is not None and witness.blur < 0:
+            witness = None
         found = self._branch_and_bound(q, targets, witness, within, limits, started)
         if witness is None and found.witness is not None:  # once more, now that the search has an end
             witness = found.witness
