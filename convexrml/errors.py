@@ -35,7 +35,7 @@ class DownloadError(ConvexrmlError, ConnectionError):
 
 
 class NotFittedError(ConvexrmlError, ValueError, AttributeError):
-    """A model was used before `fit`."""
+    """A `NearestNeighbors` was used before `fit`; learners of a metric raise scikit-learn's error of this name."""
 
 
 class UnsupportedError(ConvexrmlError, NotImplementedError):

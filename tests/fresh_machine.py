@@ -72,7 +72,7 @@ class Machine:
             stderr=subprocess.STDOUT,
         )
         last = done.stdout.strip().splitlines()[-1:]
-        print(f"   [{time.monotonic() - began:.0f} s] {''.join(last)[:100]}")
+        print(f"   [{time.monotonic() - began:.0f} s] {''.join(last).strip('= ')[:100]}")
         if done.returncode:
             sys.exit(f"{done.stdout}\nfresh_machine: {shown} failed with status {done.returncode}")
 

@@ -212,7 +212,7 @@ def test_from_the_command_line(tmp_path):
         assert [row.success for row in read_rows(ledger)] == [True, True]
         assert ledger.facts["command"].startswith("convexrml compare --family perturbation-lp")
     ended = CliRunner().invoke(main, ["compare", "--report", f"{tmp_path}/none.db"])
-    assert ended.exit_code == 2 and "no such file of results" in ended.output
+    assert ended.exit_code == 2 and "no such file; name one" in ended.output
     ended = CliRunner().invoke(main, ["compare", "--family", "qp", "--out", f"{tmp_path}/r.db"])
     assert ended.exit_code == 2 and "unknown name 'qp'" in ended.output
 

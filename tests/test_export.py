@@ -58,7 +58,9 @@ def optimum_of_arrays(path):
     whole = held["integers"].tolist()
     values = cp.Variable(len(whole), integer=True) if whole else None
     P = matrix("P").toarray()
-    rows = [matrix("A") @ x == held["b"], matrix("G") @ x <= held["h"], *([] if not whole else [x[whole] == values])]
+    rows = [matrix("A") @ x == held["b"]] if len(held["b"]) else []  # older cvxpy has no constants without rows
+    rows += [matrix("G") @ x <= held["h"]] if len(held["h"]) else []
+    rows += [x[whole] == values] if whole else []
     for sign, ends in ((1, held["upper"]), (-1, held["lower"])):
         there = np.flatnonzero(np.isfinite(ends))
         rows += [sign * x[there] <= sign * ends[there]] if len(there) else []

@@ -244,9 +244,12 @@ def progress_bars(asked: bool | None, quiet: bool) -> Iterator[Callable[[str, in
     """Bars with the time left on stderr: on a terminal, or where asked for."""
     console = Console(stderr=True, force_terminal=True if asked else None)
     shown = asked if asked is not None else console.is_terminal and not quiet
+    if not shown:  # older versions of rich write an empty line even for bars that are disabled
+        yield lambda stage, finished, total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=console, disable=not shown) as bars:
+    with Progress(*columns, console=console) as bars:
 
         def watch(stage: str, finished: int, total: int) -> None:
             if stage not in tasks:
