@@ -40,6 +40,8 @@ class NearestNeighbors:
     radius is defined, ties count against the true label, as `convexrml.Vote` says (`mislabels`).  Ties are those of the
     scores as computed: a query within rounding of a boundary has radius 0.
 
+    To tune one by scikit-learn, tune a KNeighborsClassifier and bring it by `convexrml.from_estimator`.
+
     Parameters
     ----------
     n_neighbors : int, default 1

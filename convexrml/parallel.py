@@ -10,7 +10,8 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
-_ATTEMPTS = 3
+_ATTEMPTS = 5
+_PATIENCE = 60.0  # seconds for a cluster to have a worker
 
 
 def results(tasks: Sequence[Any], n_jobs: int | None, shared: Any) -> Iterator[Any]:
@@ -51,12 +52,11 @@ def _pool(n_jobs: int | None, shared: Any) -> Any:
         return joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
     patience = backend.wait_for_workers_timeout
     try:
+        backend.client.wait_for_workers(1, timeout=_PATIENCE)
         there = type(backend)(
             client=backend.client, scatter=[shared], wait_for_workers_timeout=patience, **backend.submit_kwargs
         )
     except OSError as error:
-        raise concurrent.futures.BrokenExecutor(
-            f"a worker was gone before the training set reached it: {error}"
-        ) from error
+        raise concurrent.futures.BrokenExecutor(f"no worker was there to take the training set: {error}") from error
     with joblib.parallel_config(backend=there):
         return joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")

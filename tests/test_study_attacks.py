@@ -106,7 +106,7 @@ def test_the_report_has_a_column_and_a_curve_for_each_attack(plan, tmp_path):
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "| attack, ε1 | attack, ε2 | attack, ε3 | boundary, ε1 |" in text and "| jumps, ε3 |" in text
     assert text.count("boundary, ε1") == 1  # the other question has none
-    assert "foolbox" in text and "broken: by each attack" in text
+    assert "foolbox" in text and "broken: empirical, by each attack" in text
     rows = (tmp_path / "report" / "points.csv").read_text(encoding="utf-8").splitlines()
     assert "attack_upper,boundary_upper,jumps_upper," in rows[0]
     by_name = [json.loads(json.dumps(record)) for record in outcome.records()]

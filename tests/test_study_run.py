@@ -246,6 +246,13 @@ def test_the_report_has_everything_in_it(plan, tmp_path):
     assert len(list((tmp_path / "report").glob("*.png"))) == 7
 
 
+def test_the_fragile_points_are_shown_with_the_shortest_perturbations(plan, tmp_path):
+    run_study(plan, tmp_path / "s.db")
+    for cell in read_outcome(plan, tmp_path / "s.db").cells:
+        for point in cell.fragile:
+            assert np.linalg.norm(point["delta"]) == pytest.approx(point["upper"], rel=1e-9)
+
+
 def test_a_contradiction_is_shouted(plan, tmp_path):
     results = tmp_path / "s.db"
     run_study(plan, results)

@@ -212,14 +212,14 @@ class Outcome:
         return pd.DataFrame.from_records(list(self.records()))
 
 
-def read_outcome(plan_file: Path, results: Path) -> Outcome:
+def read_outcome(plan_file: str | Path, results: str | Path) -> Outcome:
     """Read what a study found so far; what is missing is NaN.
 
     Parameters
     ----------
-    plan_file : Path
+    plan_file : str or Path
         The study's file.
-    results : Path
+    results : str or Path
         Its results.
 
     Returns
@@ -232,6 +232,7 @@ def read_outcome(plan_file: Path, results: Path) -> Outcome:
     DataFileError
         If the study file or the results cannot be read.
     """
+    plan_file, results = Path(plan_file), Path(results)
     plan = read_plan(plan_file)
     with storage(results), Ledger(results) as ledger:
         read = {text: ledger.result_of(json.loads(text)) for text in {text_of(case.data_key) for case in cases(plan)}}
@@ -253,7 +254,7 @@ def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question, data: dict
     status, accepted = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
     tools = {road.removeprefix(BY_TOOL): np.full(n, np.nan) for road in question.roads if road.startswith(BY_TOOL)}
     fragile = []
-    for road in asked_roads(question):
+    for road in sorted(asked_roads(question), key="exact".__eq__):  # its perturbations, the shortest, are shown
         for start, stop in chunks(n, plan.chunk):
             at, found = slice(start, stop), ledger.result_of(case.radii_key(question, road, start, stop))
             if found is None:

@@ -28,19 +28,17 @@ def pictures(outcome: Outcome) -> Iterator[tuple[str, str, Figure]]:
             if not cells:
                 continue
             stem, about = f"{data.name}-{number}", f"{data.name}, {question}"
-            yield (
-                f"{stem}-robust-error",
-                f"{about}: certified robust error{', broken: by each attack' if question.attacks else ''}; "
-                "bands: least to greatest over seeds",
-                robust_error_curves(cells),
-            )
+            curves = ["certified robust error"]
+            curves += ["broken: empirical, by each attack"] if question.attacks else []
+            curves += ["bands: least to greatest over seeds"] if len(outcome.plan.seeds) > 1 else []
+            yield f"{stem}-robust-error", f"{about}: {'; '.join(curves)}", robust_error_curves(cells)
             if any(np.isfinite(_ratios(cell)).any() for cell in cells):
                 yield f"{stem}-ratio", f"{about}: certified (closed form) over exact radius", ratio_histogram(cells)
-            yield f"{stem}-classes", f"{about}: median radius of each class", class_radii(cells)
+            yield f"{stem}-classes", f"{about}: proved radii of each class, median and quartiles", class_radii(cells)
             if cells[0].fragile:
                 yield (
                     f"{stem}-fragile",
-                    f"{about}: the most fragile points, {cells[0].case.metric.name}",
+                    f"{about}, {cells[0].case.metric.name}: perturbations of the most fragile points (number: length)",
                     fragile_points(cells[0]),
                 )
 
