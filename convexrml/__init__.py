@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convexrml import errors, formulations
+    from convexrml import checker, errors, formulations, optimality
     from convexrml.attack_settings import ToolAttack
     from convexrml.attack_tools import tool_attack_radius
     from convexrml.attacks import attack_radius
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from convexrml.judge import Roads, crosscheck
     from convexrml.learning.arml import ARML
     from convexrml.learning.exact_radius import ExactRadiusLearner
+    from convexrml.learning.mining import mine_triplets
     from convexrml.learning.robust import RobustMetricLearner
     from convexrml.metric import MahalanobisMetric, nearest_psd
     from convexrml.neighbors import NearestNeighbors
     from convexrml.results import AttackRadii, CertifiedRadii, ExactRadii, RadiusStatus
     from convexrml.retrieval import retrieval_radius
+    from convexrml.study.data import load_dataset
+    from convexrml.study.outcome import read_outcome
+    from convexrml.study.runner import run_study
     from convexrml.verdicts import CrossCheckReport, Verdict
     from convexrml.votes import Vote
 
@@ -54,11 +58,15 @@ _HOME = {
     "crosscheck": "judge",
     "exact_radius": "exact",
     "from_estimator": "estimators.reading",
+    "load_dataset": "study.data",
+    "mine_triplets": "learning.mining",
     "nearest_psd": "metric",
+    "read_outcome": "study.outcome",
     "retrieval_radius": "retrieval",
+    "run_study": "study.runner",
     "tool_attack_radius": "attack_tools",
 }
-_MODULES = ("errors", "formulations")
+_MODULES = ("checker", "errors", "formulations", "optimality")
 
 __all__ = [
     "ARML",
@@ -78,13 +86,19 @@ __all__ = [
     "affine_transformer",
     "attack_radius",
     "certified_radius",
+    "checker",
     "crosscheck",
     "errors",
     "exact_radius",
     "formulations",
     "from_estimator",
+    "load_dataset",
+    "mine_triplets",
     "nearest_psd",
+    "optimality",
+    "read_outcome",
     "retrieval_radius",
+    "run_study",
     "tool_attack_radius",
 ]
 

@@ -155,14 +155,19 @@ class Certificate:
     upper : float or None
         ``radius ≤ upper``; None where nothing is claimed.
     norm : Norm
+        In which the radius is measured.
     n_neighbors : int
+        k, odd.
     vote : Vote
+        The vote that is to be lost.
     label : str
         As ``checker.label_text`` writes it: ``"i:3"``, ``"f:0x1.8p+0"``, ``"s:left"``.
     query : (d,) array
+        z, in the units of the training points.
     witness : (d,) array or None
         The point behind `upper`.
     box : Box or None
+        In which perturbed points stay; None if there is none.
     proof : Proof or None
         The evidence for `lower`; None where it is 0.
     sha256 : dict

@@ -40,6 +40,8 @@ class NearestNeighbors:
     radius is defined, ties count against the true label, as `convexrml.Vote` says (`mislabels`).  Ties are those of the
     scores as computed: a query within rounding of a boundary has radius 0.
 
+    To tune one by scikit-learn, tune a KNeighborsClassifier and bring it by `convexrml.from_estimator`.
+
     Parameters
     ----------
     n_neighbors : int, default 1
@@ -61,7 +63,9 @@ class NearestNeighbors:
     shift_ : (d,) array
         The shift m, in the units of the input features.
     metric_ : MahalanobisMetric
+        The metric as it was read.
     n_features_in_ : int
+        d.
     site_squares : (N,) array
         ``‖u_i‖₂²`` of each site.
     training_points_ : (N, d) array
@@ -257,11 +261,6 @@ class NearestNeighbors:
         -------
         (n, N) array
             In units of squared distance under M.
-
-        Raises
-        ------
-        InvalidInputError
-            If Z does not fit the training set.
         """
         return self._scores(self.require_queries(Z))
 

@@ -14,7 +14,11 @@ from convexrml.errors import InvalidInputError
 from convexrml.validation import float_array
 
 _DUAL_ORDER = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}
-_NAMES: dict[str, float] = {"1": 1.0, "l1": 1.0, "2": 2.0, "l2": 2.0, "inf": math.inf, "linf": math.inf}
+_NAMES: dict[str, float] = {
+    **{"1": 1.0, "l1": 1.0, "ℓ1": 1.0},
+    **{"2": 2.0, "l2": 2.0, "ℓ2": 2.0},
+    **{"inf": math.inf, "linf": math.inf, "ℓ∞": math.inf},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Norm:
 
 
 def as_norm(norm: float | str | Norm) -> Norm:
-    """Read a norm from ``1``, ``2``, ``inf``, their names (``"1"``, ``"l2"``, ``"linf"`` ...) or a `Norm`.
+    """Read a norm from ``1``, ``2``, ``inf``, their names (``"1"``, ``"l2"``, ``"ℓ∞"`` ...) or a `Norm`.
 
     Raises
     ------

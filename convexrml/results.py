@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrml.certificate import Certificate
 from convexrml.norms import Box, Norm
+from convexrml.validation import float_array
 from convexrml.votes import Vote
 
 
@@ -34,7 +36,7 @@ class RadiusStatus(enum.Enum):
         return self in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED, RadiusStatus.UNREACHABLE, RadiusStatus.CLAIMED)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class CertifiedRadii:
     """Certified radii: lower bounds on the minimal adversarial perturbation, in closed form.
 
@@ -46,7 +48,9 @@ class CertifiedRadii:
         Indices of the deciding triplet: ``lower`` is the distance to the half-space in which the training point
         `negative` is no farther than the training point `positive`.  -1 where there is none.
     norm : Norm
+        In which perturbations are measured.
     n_neighbors : int
+        k, odd.
     """
 
     lower: NDArray[np.float64]
@@ -59,8 +63,27 @@ class CertifiedRadii:
         """Return the number of queries."""
         return len(self.lower)
 
+    def __repr__(self) -> str:
+        """What was asked, and the median."""
+        return f"CertifiedRadii({_asked(self)}: median {_median(self.lower)})"
 
-@dataclasses.dataclass(frozen=True, eq=False)
+    def certified_error(self, radius: ArrayLike) -> Any:
+        """The share of queries not certified beyond a radius: an upper bound on the robust error there.
+
+        Parameters
+        ----------
+        radius : float or (m,) array
+            In the units of the input features.
+
+        Returns
+        -------
+        float or (m,) array
+            Between 0 and 1; a misclassified query has radius 0, and so counts at any radius.
+        """
+        return _share(self.lower, radius)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class AttackRadii:
     """Attack radii: upper bounds on the minimal adversarial perturbation, each with a witness.
 
@@ -71,6 +94,7 @@ class AttackRadii:
     perturbation : (n, d) array
         δ such that the classifier mislabels ``z + δ`` (NaN where none was found).
     norm : Norm
+        In which perturbations are measured.
     vote : Vote
         The vote that is lost at the witness.
     """
@@ -84,8 +108,28 @@ class AttackRadii:
         """Return the number of queries."""
         return len(self.upper)
 
+    def __repr__(self) -> str:
+        """What was asked, how many witnesses there are, and the median."""
+        found = int(np.isfinite(self.upper).sum())
+        return f"AttackRadii({_asked(self)}: {found} witnesses, median {_median(self.upper)})"
 
-@dataclasses.dataclass(frozen=True, eq=False)
+    def empirical_error(self, radius: ArrayLike) -> Any:
+        """The share of queries with a witness within a radius: a lower bound on the robust error there.
+
+        Parameters
+        ----------
+        radius : float or (m,) array
+            In the units of the input features.
+
+        Returns
+        -------
+        float or (m,) array
+            Between 0 and 1; a misclassified query counts at any radius.
+        """
+        return _share(self.upper, radius)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ExactRadii:
     """Exact radii: for each query an interval, proved from both sides.
 
@@ -103,6 +147,7 @@ class ExactRadii:
         δ such that ``z + δ``, as floating point computes it, is mislabelled by the classifier's own scores and in exact
         arithmetic, ties counting against the label; NaN where none was found.
     status : (n,) object array of RadiusStatus
+        What is known of each query, and if it is not everything, why.
     negative : (n,) integer array
         k = 1: the training point that the witness runs into (-1: none).  More neighbours: -1.
     positives, multipliers : tuples of n arrays
@@ -117,10 +162,13 @@ class ExactRadii:
     solver : str
         The profile's name, or ``"search"``.
     norm : Norm
+        In which perturbations are measured.
     box : Box or None
+        In which perturbed points stay; None if there is none.
     notes : tuple of str
         What went wrong with a solve, one sentence each.
     n_neighbors : int
+        k, odd.
     vote : Vote
         The vote that has to be lost.
     certificates : tuple of Certificate
@@ -148,6 +196,43 @@ class ExactRadii:
         """Return the number of queries."""
         return len(self.lower)
 
+    def __repr__(self) -> str:
+        """What was asked, how many queries have which status, and the median where all radii are known."""
+        counts = collections.Counter(status.name for status in self.status)
+        statuses = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        known = f", median {_median(self.radius)}" if not np.isnan(self.radius).any() else ""
+        return f"ExactRadii({_asked(self)}: {statuses}{known})"
+
+    def certified_error(self, radius: ArrayLike) -> Any:
+        """The share of queries not certified beyond a radius: an upper bound on the robust error there.
+
+        Parameters
+        ----------
+        radius : float or (m,) array
+            In the units of the input features.
+
+        Returns
+        -------
+        float or (m,) array
+            Between 0 and 1; a misclassified query has radius 0, and so counts at any radius.
+        """
+        return _share(self.lower, radius)
+
+    def empirical_error(self, radius: ArrayLike) -> Any:
+        """The share of queries with a witness within a radius: a lower bound on the robust error there.
+
+        Parameters
+        ----------
+        radius : float or (m,) array
+            In the units of the input features.
+
+        Returns
+        -------
+        float or (m,) array
+            Between 0 and 1; a misclassified query counts at any radius.
+        """
+        return _share(self.upper, radius)
+
     @property
     def radius(self) -> NDArray[np.float64]:
         """The radius where it is known, NaN where only an interval is."""
@@ -156,6 +241,23 @@ class ExactRadii:
         closed = np.isfinite(self.upper)
         middle[closed] += (self.upper[closed] - self.lower[closed]) / 2
         return np.where(known, middle, np.nan)
+
+
+def _share(radii: NDArray[np.float64], radius: ArrayLike) -> Any:
+    """The share of the radii that are at most each radius."""
+    at = float_array("radius", radius, finite=False)
+    share = (radii <= at[..., None]).mean(axis=-1)
+    return float(share) if share.ndim == 0 else share
+
+
+def _asked(radii: CertifiedRadii | AttackRadii | ExactRadii) -> str:
+    votes = "" if isinstance(radii, CertifiedRadii) or radii.vote is Vote.PLURALITY else f", {radii.vote.value}"
+    k = "" if isinstance(radii, AttackRadii) else f", k = {radii.n_neighbors}"
+    return f"n = {len(radii)}{k}, {radii.norm}{votes}"
+
+
+def _median(radii: NDArray[np.float64]) -> str:
+    return f"{np.median(radii):.4g}" if len(radii) else "of none"
 
 
 class Evidence(TypedDict):

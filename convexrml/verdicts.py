@@ -32,9 +32,11 @@ class Comparison:
     Attributes
     ----------
     verdict : Verdict
+        What the judge says.
     query : int
         Index into the queries.
     norm : Norm
+        Of the perturbations.
     box : int
         Index into the boxes that were tried.
     below, above : str
@@ -81,14 +83,19 @@ class CrossCheckReport:
     comparisons : tuple of Comparison
         One for each point, norm, box and pair of roads; none is dropped.
     n_queries : int
+        n.
     norms : tuple of Norm
+        Those that were tried.
     boxes : tuple of Box or None
+        Those that were tried; None is no box.
     solvers : tuple of str
+        The exact roads: ``"search"``, and names of profiles.
     exact : mapping of (norm name, box index, solver) to ExactRadii
         The exact radii that were compared.  Roads that do not take a norm are missing.
     notes : tuple of str
         What went wrong with single solves.
     n_neighbors : int
+        k, odd.
     vote : Vote
         The vote that had to be lost.
     attack_tools : tuple of ToolAttack

@@ -20,7 +20,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 
 import convexrml
-from convexrml.learning.mining import mine_triplets
 
 TAU, MARGIN = 0.2, 0.5
 
@@ -43,7 +42,7 @@ def main(picture: Path = Path("robust_metric_by_hand.png")) -> None:
     X, y = load_wine(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0, stratify=y)
     X_train, X_test = map(MinMaxScaler().fit(X_train).transform, (X_train, X_test))
-    triplets = mine_triplets(X_train, y_train, n_targets=1, n_impostors=2).triplets
+    triplets = convexrml.mine_triplets(X_train, y_train, n_targets=1, n_impostors=2).triplets
     V, S, c, d = triplets.V, triplets.S, triplets.weights, triplets.n_features
 
     M = cp.Variable((d, d), PSD=True)

@@ -11,8 +11,7 @@ Python the results are a DataFrame with a row for each test point; that needs th
 import tempfile
 from pathlib import Path
 
-from convexrml.study.outcome import read_outcome
-from convexrml.study.runner import run_study
+import convexrml
 
 # %%
 # As ``convexrml study run`` takes it.  Radii are proven from both sides, and for one neighbour each comes with a
@@ -49,8 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         plan, results = Path(folder, "study.toml"), Path(folder, "study.db")
         plan.write_text(STUDY, encoding="utf-8")
-        print(run_study(plan, results).sentence)
-        points = read_outcome(plan, results).to_frame()
+        print(convexrml.run_study(plan, results).sentence)
+        points = convexrml.read_outcome(plan, results).to_frame()
 
     assert (points.certified_lower <= points.exact_upper).all() and (points.exact_lower <= points.attack_upper).all()
     print(f"{len(points)} radii, {points.certificate_accepted.eq(True).sum()} certificates accepted")

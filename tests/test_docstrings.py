@@ -130,6 +130,9 @@ def faults(name):
         listed.pop("PR01", None)
         if missing := taken(found) - described(found):
             listed["PR01"] = f"neither a parameter nor an attribute: {sorted(missing)}"
+        attributes = NumpyDocString(inspect.getdoc(found))["Attributes"]
+        if bare := [row.name for row in attributes if not "".join(row.desc).strip()]:
+            listed["PR07"] = f"attributes without a description: {bare}"
     return listed
 
 
@@ -149,7 +152,7 @@ def described(kind):
 
 
 def test_every_public_name_is_on_a_reference_page():
-    assert not set(PUBLIC) - set(ENTRIES)
+    assert not set(PUBLIC) - set(ENTRIES), "list them in docs/api/*.rst"
 
 
 def test_members_that_a_page_hides_exist():

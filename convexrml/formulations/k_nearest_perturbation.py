@@ -105,7 +105,9 @@ class KNearestPerturbation(Writable):
     inside : cvxpy.Variable
         x, one binary for each of `contenders.points`.
     contenders : Contenders
+        The training points that the program is about, after presolve.
     constraints : dict of cvxpy constraints
+        By name.
     impossible : bool
         Whether too few other points are left in the ball: a proof (rounding included) that the radius exceeds R.
 

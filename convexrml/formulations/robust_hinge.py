@@ -19,6 +19,7 @@ from convexrml.formulations.solution import Residuals, Solution, relative_gap
 from convexrml.formulations.writing import Writable
 from convexrml.hinge import RobustHingeObjective, one_for_each
 from convexrml.norms import Norm, as_norm
+from convexrml.optimality import OptimalityCertificate, certify_optimum
 from convexrml.regularisers import FixedTrace, FrobeniusPrior, Regulariser, TracePenalty
 from convexrml.triplets import Triplets, require_triplets
 
@@ -199,6 +200,21 @@ class RobustHinge(Writable):
             At least 0, in the units of F.
         """
         return self.objective.lower_bound(duals["hinge"], duals["length"])
+
+    def certificate(self, duals: Mapping[str, NDArray[np.float64]]) -> OptimalityCertificate:
+        """A lower bound on the optimum that anyone can check in exact arithmetic: `optimality.certify_optimum`.
+
+        Parameters
+        ----------
+        duals : mapping of arrays
+            As `lower_bound` takes them.
+
+        Returns
+        -------
+        OptimalityCertificate
+            Its `lower` is what the multipliers prove in rational arithmetic, rounded down.
+        """
+        return certify_optimum(self.objective, duals["hinge"], duals["length"])
 
     def _dual_residual(self, F: RobustHingeObjective, duals: Mapping[str, NDArray[np.float64]]) -> float:
         a, q = duals["hinge"], duals["length"]

@@ -52,6 +52,7 @@ class Solution:
         ``"box_lower"``, ``(d,)``, zero where the box has no side.  `RobustHinge`: ``"hinge"`` a, shape ``(m,)``, and
         ``"length"`` q, shape ``(m, d)``.
     residuals : Residuals
+        How far from optimal the pair is, measured here.
     report : SolverReport
         What the solver claimed, and what it took.
     """

@@ -41,6 +41,18 @@ class MinedTriplets:
 
         With all positives and negatives mined it is the anchor's certified radius, itself left out; fewer positives
         make it smaller, fewer negatives larger.
+
+        Parameters
+        ----------
+        M : (d, d) array
+            Mahalanobis matrix.
+        norm : Norm
+            In which perturbations are measured.
+
+        Returns
+        -------
+        (number of anchors,) array
+            In the units of the features.
         """
         bounds = self.triplets.radii(M, norm)
         new_anchor = np.r_[True, np.diff(self.anchors) != 0]
@@ -66,7 +78,9 @@ def mine_triplets(
     Parameters
     ----------
     X : (N, d) array
+        Training points.
     y : (N,) array
+        Their labels.
     anchors : (n,) array of row numbers, optional
         Points that get triplets, increasing; all by default.
     components : (r, d) array, optional
@@ -77,16 +91,17 @@ def mine_triplets(
     Returns
     -------
     MinedTriplets
-
-    Warns
-    -----
-    UserWarning
-        If a class has a single point, which has no target: it is an impostor for others only.
+        Their rows, and the triplets as programs take them.
 
     Raises
     ------
     InvalidInputError
         If there is a single class, or no class has two points.
+
+    Warns
+    -----
+    UserWarning
+        If a class has a single point, which has no target: it is an impostor for others only.
     """
     X_ = feature_matrix("X", X)
     labels, sizes = encoded_classes(label_vector("y", y, len(X_)), stacklevel=3)

@@ -36,7 +36,9 @@ class Settings:
     Attributes
     ----------
     n_neighbors : int
+        k, odd.
     norm : {"1", "2", "inf"}
+        In which perturbations are measured.
     vote : {"plurality", "majority"}
         The vote that has to be lost.
     box : (float, float) or None
@@ -54,6 +56,7 @@ class Settings:
     solvers : tuple of str or None
         Solvers of the explicit programs, beside the search; None: those of `judge.default_solvers`.
     accuracy : str
+        Of the solver profiles.
     time_limit : float or None
         Seconds for each exact radius, of the search and of the programs; what is met leaves an interval.
     node_limit : int or None
@@ -84,16 +87,21 @@ class Certification:
     Attributes
     ----------
     settings : Settings
+        What was asked.
     data : DataSet
         As it was handed to the classifier.
     model : NearestNeighbors
+        The classifier that was certified.
     norm : Norm
+        In which perturbations are measured.
     clipped : int
         Test points that were moved into the box.
     predicted : (n,) array
+        The classifier's labels of the test points.
     certified : CertifiedRadii
         Of every test point.
     radii : tuple of float
+        At which errors are stated, in the units of the features.
     exact_at : (m,) integer array
         The test points behind `exact`.
     exact : ExactRadii or None
@@ -101,6 +109,7 @@ class Certification:
     sample : (l,) integer array
         The test points behind `attack` and `judge`, some of `exact_at`.
     attack : AttackRadii
+        On the sample.
     judge : CrossCheckReport
         On the sample; its query numbers count within the sample.
     missing : str
@@ -110,6 +119,7 @@ class Certification:
     seconds : dict
         Wall-clock time of each stage.
     versions : dict
+        Of convexrml, what it stands on, and the solvers.
     """
 
     settings: Settings

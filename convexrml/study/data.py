@@ -27,7 +27,9 @@ class DataSet:
     name : str
         For headings.
     X_train, X_test : (n, d) arrays
+        Points; one scale for both.
     y_train, y_test : (n,) arrays
+        Their labels.
     origin : dict
         Where the points came from: files (SHA-256 of those of a data set by name), split, scaling.
     """

@@ -98,7 +98,9 @@ class Outcome:
     Attributes
     ----------
     plan : Plan
+        What was asked.
     cells : tuple of Cell
+        One for each data set, metric, seed and question, as far as the data have been read.
     facts : dict
         ``runs`` (when, command, versions; of all studies that share the results), ``plan`` (the file's text).
     data : dict
@@ -210,14 +212,14 @@ class Outcome:
         return pd.DataFrame.from_records(list(self.records()))
 
 
-def read_outcome(plan_file: Path, results: Path) -> Outcome:
+def read_outcome(plan_file: str | Path, results: str | Path) -> Outcome:
     """Read what a study found so far; what is missing is NaN.
 
     Parameters
     ----------
-    plan_file : Path
+    plan_file : str or Path
         The study's file.
-    results : Path
+    results : str or Path
         Its results.
 
     Returns
@@ -230,6 +232,7 @@ def read_outcome(plan_file: Path, results: Path) -> Outcome:
     DataFileError
         If the study file or the results cannot be read.
     """
+    plan_file, results = Path(plan_file), Path(results)
     plan = read_plan(plan_file)
     with storage(results), Ledger(results) as ledger:
         read = {text: ledger.result_of(json.loads(text)) for text in {text_of(case.data_key) for case in cases(plan)}}

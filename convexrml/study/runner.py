@@ -54,11 +54,11 @@ class Standing:
 
 
 def run_study(
-    plan_file: Path,
-    results: Path,
+    plan_file: str | Path,
+    results: str | Path,
     *,
     n_jobs: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     command: str = "",
     progress: Progress = lambda stage, finished, total: None,
 ) -> Standing:
@@ -69,14 +69,14 @@ def run_study(
 
     Parameters
     ----------
-    plan_file : Path
+    plan_file : str or Path
         See `read_plan`.
-    results : Path
+    results : str or Path
         SQLite file; made if it is not there.
     n_jobs : int, optional
         Workers, as in `convexrml.exact_radius`: threads for the exact search, or what ``joblib.parallel_config`` asks
         for; processes and a cluster's workers take a chunk of points each, whatever the road.
-    data_dir : Path, optional
+    data_dir : str or Path, optional
         Folder of the data sets by name: see `catalogue.read_named`.
     command : str
         For the record.
@@ -95,6 +95,8 @@ def run_study(
     ToolMissingError, InvalidInputError
         If a tool whose attacks are asked for is not installed, or has no such attack: before any work is done.
     """
+    plan_file, results = Path(plan_file), Path(results)
+    folder = None if data_dir is None else Path(data_dir)
     plan = read_plan(plan_file)
     for attack in plan.attacks:
         attack.settings(0).require_installed()
@@ -103,7 +105,7 @@ def run_study(
         mended = ledger.mend()
         ledger.recover()
         ledger.reopen([FAILED])
-        workshop, known = Workshop(ledger.result_of, n_jobs, data_dir), Known(ledger)
+        workshop, known = Workshop(ledger.result_of, n_jobs, folder), Known(ledger)
         tasks = _extended(ledger, plan, known)
         while True:
             standing = how_far(tasks, ledger)

@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-WIDTH = 100  # columns of a page's text
+WIDTH = 80
 
 
 def contexts(command: click.Command, name: str, above: click.Context | None = None) -> Iterator[click.Context]:
