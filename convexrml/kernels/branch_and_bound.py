@@ -4,8 +4,8 @@ A node has chosen some members (negatives that are to be among the k nearest) an
 (no nearer than any member) and some to be *excused*.  Its bound is proved by multipliers of its own rows, all rounding
 subtracted; a child's by those and the best multiplier for its one new row (the projection inequality).  A majority's
 tree branches first on the farthest member p, and no other member is farther: ``φ_j ≤ φ_p``, one row for each.  The
-other members are chosen hardest first, so that no set is visited twice.  The least bound on the heap is a lower bound
-at any time.
+other members are chosen hardest first, so that no set is visited twice.  Before a node splits, disjoint groups of
+positives bound it once more (`packing`).  The least bound on the heap is a lower bound at any time.
 """
 
 import numpy as np
