@@ -223,6 +223,10 @@ class KNearestSearch:
                 other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
                 if other is not None and (witness is None or other.upper < witness.upper):
                     witness, radius = other, min(radius, other.upper * _BEYOND)
+            elif outcome == kernel.MORE:
+                other = self._nearer(q, near, desk.w, radius, far)
+                if other is not None and (witness is None or other.upper < witness.upper):
+                    witness, radius = other, min(radius, other.upper * _BEYOND)
             if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
                 limit = RadiusStatus.MEMORY_LIMIT
             elif outcome == kernel.FULL:
@@ -270,6 +274,14 @@ class KNearestSearch:
             at, radius, self.space, step, np.empty(len(q.z)),
         )  # fmt: skip
         return Witness(witnessed_norm(q.z, step, _L2), step, float(blur)) if blur >= 0 else None
+
+    def _nearer(
+        self, q: Query, near: local.Local, at: NDArray[np.float64], radius: float, far: float
+    ) -> Witness | None:
+        """A witness nearer than a radius, from where a node's nearest point is; None if none is found."""
+        best, target = np.empty(len(q.z)), np.empty(7, dtype=np.int64)
+        reached = incumbent.nearer_around(near, self.rule(q.label), at, radius, EXCHANGES, best, target, self.space)
+        return self._witness(q, near, target, best, far) if reached < radius else None
 
     def _any_point(self, q: Query) -> NDArray[np.float64]:
         """The step to some point at which the vote is lost, where short rays met none; NaN if none was found.
