@@ -125,8 +125,7 @@ METHODS = (
         "LFDA",
         lfda,
         _lfda_grid,
-        "metric-learn; all training points. (d orthonormal components are Euclidean.) "
-        "An exact radius under its metrics took half a second on usps, where fewer points were measured.",
+        "metric-learn; all training points. (d orthonormal components are Euclidean.)",
     ),
     Method(
         "ARML",
@@ -139,13 +138,13 @@ METHODS = (
         "ARML published",
         arml,
         lambda d: [{}],
-        "1000 epochs at rate 0.001; nothing is chosen. Not run on usps: six minutes a fit.",
+        "1000 epochs at rate 0.001; nothing is chosen.",
     ),
     Method(
         "RobustMetricLearner",
         robust,
         lambda d: every(tau=[0.5, 0.75, 1.0, 1.5], strength=[0.1, 0.3]),
-        f"five rounds, each to a gap of {_ROBUST_GAP:g} on at most {_ROBUST_TRIPLETS} triplets. Not run on usps yet.",
+        f"five rounds, each to a gap of {_ROBUST_GAP:g} on at most {_ROBUST_TRIPLETS} triplets.",
     ),
     Method(
         "ExactRadiusLearner",

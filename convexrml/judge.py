@@ -98,7 +98,7 @@ def default_solvers(n_neighbors: int, norm: Norm) -> tuple[str, ...]:
     Parameters
     ----------
     n_neighbors : int
-        k.
+        How many, k.
     norm : Norm
         Of perturbations.
 

@@ -114,7 +114,7 @@ class KNearestSearch:
         self.space = incumbent.space_for(N, d, n_neighbors, self.n_classes)
         self.attacked = attack.Data(
             data.sites, data.offsets, data.points, self.labels, data.rounding.lengths, data.class_start, data.shift,
-            data.rounding.rules,
+            data.rounding.rules, data.euclidean,
         )  # fmt: skip
 
     def rule(self, label: int) -> incumbent.Rule:
@@ -141,7 +141,7 @@ class KNearestSearch:
         return np.array(found, dtype=np.int64).reshape(-1, 7)
 
     def attack(self, q: Query, n_rays: int = RAYS, n_exchanges: int = EXCHANGES) -> Witness | None:
-        """The nearest witness found; None if there is none."""
+        """The nearest witness found; None if there is none.  A negative `blur` says that its own scores deny it."""
         rule, best, target = self.rule(q.label), np.full(len(q.z), np.nan), np.empty(7, dtype=np.int64)
         place = attack.Place(
             q.z, q.centred, q.image, q.row, q.squared, q.offset, q.box_lower, q.box_upper, self.box is not None
@@ -158,7 +158,9 @@ class KNearestSearch:
         blur, sure = attack.nearest_found(
             self.attacked, place, rule, first, n_exchanges, best, target, self.space, step
         )  # fmt: skip
-        return Witness(witnessed_norm(q.z, step, _L2), step, blur, sure) if blur >= 0 else None
+        if blur < 0:  # on the boundary as far as floats tell, on neither side for sure
+            step = best
+        return Witness(witnessed_norm(q.z, step, _L2), step, float(blur), sure and blur >= 0)
 
     def search(self, q: Query, limits: Limits) -> Finding:
         """Exact radius of a query, or an interval where a limit is met."""
@@ -172,6 +174,8 @@ class KNearestSearch:
         # a box that is a single point: rounding may hide that the vote is lost there, so a ball around it is searched
         within = max(within, attack.SMALLEST_BALL * float(np.linalg.norm(q.centred) + self.longest))
         witness = self.attack(q)
+        if witness is not None and witness.blur < 0:
+            witness = None
         found = self._branch_and_bound(q, targets, witness, within, limits, started)
         if witness is None and found.witness is not None:  # once more, now that the search has an end
             witness = found.witness
@@ -217,6 +221,10 @@ class KNearestSearch:
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
             if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
                 other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
+                if other is not None and (witness is None or other.upper < witness.upper):
+                    witness, radius = other, min(radius, other.upper * _BEYOND)
+            elif outcome == kernel.MORE:
+                other = self._nearer(q, near, desk.w, radius, far)
                 if other is not None and (witness is None or other.upper < witness.upper):
                     witness, radius = other, min(radius, other.upper * _BEYOND)
             if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
@@ -266,6 +274,14 @@ class KNearestSearch:
             at, radius, self.space, step, np.empty(len(q.z)),
         )  # fmt: skip
         return Witness(witnessed_norm(q.z, step, _L2), step, float(blur)) if blur >= 0 else None
+
+    def _nearer(
+        self, q: Query, near: local.Local, at: NDArray[np.float64], radius: float, far: float
+    ) -> Witness | None:
+        """A witness nearer than a radius, from where a node's nearest point is; None if none is found."""
+        best, target = np.empty(len(q.z)), np.empty(7, dtype=np.int64)
+        reached = incumbent.nearer_around(near, self.rule(q.label), at, radius, EXCHANGES, best, target, self.space)
+        return self._witness(q, near, target, best, far) if reached < radius else None
 
     def _any_point(self, q: Query) -> NDArray[np.float64]:
         """The step to some point at which the vote is lost, where short rays met none; NaN if none was found.

@@ -40,7 +40,7 @@ class MahalanobisMetric:
         Parameters
         ----------
         n_features : int
-            d.
+            The dimension d.
         """
         return cls(n_features)
 
@@ -69,7 +69,7 @@ class MahalanobisMetric:
         Parameters
         ----------
         matrix : (d, d) array
-            M.
+            The matrix M.
 
         Raises
         ------

@@ -65,7 +65,7 @@ class NearestNeighbors:
     metric_ : MahalanobisMetric
         The metric as it was read.
     n_features_in_ : int
-        d.
+        The dimension d.
     site_squares : (N,) array
         ``‖u_i‖₂²`` of each site.
     training_points_ : (N, d) array

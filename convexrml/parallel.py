@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,8 +11,7 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
-_ATTEMPTS = 5
-_PATIENCE = 60.0  # seconds for a cluster to have a worker
+_ATTEMPTS = 3
 
 
 def results(tasks: Sequence[Any], n_jobs: int | None, shared: Any) -> Iterator[Any]:
@@ -42,21 +42,19 @@ def results(tasks: Sequence[Any], n_jobs: int | None, shared: Any) -> Iterator[A
 
 
 def _pool(n_jobs: int | None, shared: Any) -> Any:
-    """What runs tasks; on a cluster of Dask, its workers have what all tasks share before the first one.
+    """What runs tasks; on a cluster of Dask, what all tasks share is the result of a task of its own.
 
-    Joblib would send it with the first task; if a worker dies just then, the task is never handed out, and nobody is
-    told (joblib 1.5).
+    Joblib would scatter it with the first task, and Dask's scattering to a worker that has just died never ends, or
+    loses the task without a word (joblib 1.6, distributed 2026.8).  A task's result is made anew elsewhere.
     """
     backend, _ = get_active_backend(prefer="threads")
     if not hasattr(backend, "data_futures"):
         return joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
     patience = backend.wait_for_workers_timeout
-    try:
-        backend.client.wait_for_workers(1, timeout=_PATIENCE)
-        there = type(backend)(
-            client=backend.client, scatter=[shared], wait_for_workers_timeout=patience, **backend.submit_kwargs
-        )
-    except OSError as error:
-        raise concurrent.futures.BrokenExecutor(f"no worker was there to take the training set: {error}") from error
+    there = type(backend)(client=backend.client, wait_for_workers_timeout=patience, **backend.submit_kwargs)
+    packed = pickle.dumps(shared, protocol=5)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")
+        there.data_futures = {id(shared): backend.client.submit(pickle.loads, packed, pure=False)}
     with joblib.parallel_config(backend=there):
         return joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")

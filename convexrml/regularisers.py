@@ -194,7 +194,7 @@ class FrobeniusPrior:
         Parameters
         ----------
         n_features : int
-            d.
+            The dimension d.
 
         Returns
         -------

@@ -83,7 +83,7 @@ class CrossCheckReport:
     comparisons : tuple of Comparison
         One for each point, norm, box and pair of roads; none is dropped.
     n_queries : int
-        n.
+        How many queries were asked about.
     norms : tuple of Norm
         Those that were tried.
     boxes : tuple of Box or None

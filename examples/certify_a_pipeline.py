@@ -66,5 +66,4 @@ if __name__ == "__main__":
 # %%
 # Clean errors differ by two percent, radii by a factor of twenty.  The pictures show why: how much each pixel is
 # changed by the least perturbations, on average over the images.  To scale is to blow up pixels at the border that
-# hardly ever carry ink; a trace of it there is enough to change the answer.  (After the scaler alone, the attack does
-# not find that, and would have us believe in a robust classifier.)
+# hardly ever carry ink; a trace of it there is enough to change the answer.

@@ -3,8 +3,10 @@ import math
 import numpy as np
 import oracle
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.preprocessing import StandardScaler
 
-from convexrml import NearestNeighbors, attack_radius, certified_radius
+from convexrml import NearestNeighbors, attack_radius, certified_radius, exact_radius
 from convexrml.attacks import steepest
 from convexrml.errors import InvalidInputError, NotFittedError
 from convexrml.norms import as_norm
@@ -121,6 +123,24 @@ def test_steepest_directions(norm):
     np.testing.assert_allclose(p.of(v), 1.0, rtol=1e-15)
     np.testing.assert_allclose((w * v).sum(axis=1), p.dual_of(w), rtol=1e-14)
     assert not steepest(np.zeros((1, 4)), p).any()
+
+
+def test_a_feature_that_weighs_more_is_found():
+    """The nearest negatives, by the metric, are far in the norm of the perturbation; one that is not is near there."""
+    X = [[0.0, 0.0], [3.0, 0.0], [3.01, 0.0], [3.02, 0.0], [3.03, 0.0], [0.0, 0.5]]
+    model = NearestNeighbors(metric=np.diag([1.0, 100.0])).fit(X, [0, 1, 1, 1, 1, 1])
+    assert attack_radius(model, [[0.0, 0.0]], [0]).upper == pytest.approx([0.25], rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_attacks_under_a_scaler_are_near_the_exact_radius(k):
+    """Pixels that hardly ever carry ink weigh a hundred times more: rays to the nearest negatives were 16 times off."""
+    X, y = load_digits(return_X_y=True)
+    metric = np.diag(1 / StandardScaler().fit(X[:600]).scale_ ** 2)
+    model = NearestNeighbors(k, metric).fit(X[:600], y[:600])
+    exact = exact_radius(model, X[600:625], y[600:625], vote="majority").upper
+    ratio = attack_radius(model, X[600:625], y[600:625], vote="majority").upper[exact > 0] / exact[exact > 0]
+    assert ratio.min() >= 1 - 1e-9 and np.median(ratio) < 1.02 and ratio.mean() < 2
 
 
 def test_progress(cloud):

@@ -40,7 +40,7 @@ def a_task(norm):
 
 def on_the_cluster(norm, progress=None):
     model, Z, labels, here = a_task(norm)
-    with joblib.parallel_config(backend="dask"):
+    with joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
         there = exact_radius(model, Z, labels, norm=norm, method="search", progress=progress)
     assert there.status.tolist() == here.status.tolist()
     if norm == 2:  # bit by bit
@@ -160,7 +160,7 @@ def test_a_study_on_a_cluster_has_the_same_table(client, study, killed):
             struck.append(finished)
             os.kill(pids[0], signal.SIGKILL)
 
-    with joblib.parallel_config(backend="dask"):
+    with joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
         standing = run_study(study, study.parent / "there.db", progress=progress)
     assert standing.sentence == "Everything is done." and not standing.failed
     assert len(struck) == killed

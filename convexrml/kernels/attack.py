@@ -6,19 +6,23 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from convexrml.kernels.incumbent import attacked, first_point, lost, pool
-from convexrml.kernels.local import gathered, matter
+from convexrml.kernels.incumbent import aim, attacked, crossing, first_point, lost, pool
+from convexrml.kernels.local import gathered, matter, smallest
 from convexrml.kernels.lost_vote import witnessed
 from convexrml.kernels.vectors import dot
 
 _MANY_RAYS = 64
+_NORMALS = 3  # half-spaces, and groups of them, whose normals are followed
 SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
 _BEYOND = 1.0 + 1e-6
 _ROUNDOFF = 2.0**-53
 
 
 class Data(NamedTuple):
-    """A training set, grouped by label, as the attack reads it; `rules` as in `convexrml.kernels.rounding`."""
+    """A training set, grouped by label, as the attack reads it; `rules` as in `convexrml.kernels.rounding`.
+
+    `euclidean` says that sites are the points themselves.
+    """
 
     sites: NDArray[np.float64]
     offsets: NDArray[np.float64]
@@ -28,6 +32,7 @@ class Data(NamedTuple):
     class_start: NDArray[np.int64]
     shift: NDArray[np.float64]
     rules: NDArray[np.float64]
+    euclidean: bool
 
 
 class Place(NamedTuple):
@@ -74,8 +79,61 @@ def first_found(data, place, rule, n_rays, best, target, space):
                 data.sites, data.labels, place.row, near.room_lower, near.room_upper, near.boxed, rule, best, space
             )
         if first < np.inf:
-            return first
+            return first if data.euclidean else along_normals(data, place, rule, first, best, space)
     return np.inf
+
+
+@njit(cache=True, nogil=True)
+def along_normals(data, place, rule, length, best, space):
+    """A shorter step at which the vote is lost, along the normals of the nearest half-spaces; its length.
+
+    The points that are near under a metric that weighs features unevenly may be far in the norm of the perturbation.
+    Of the half-spaces in which a negative j is nearer than the positive i that may be nearest but (k − 1) / 2, those
+    are taken that are nearest in this norm, from as many negatives on as a lost majority needs; their normals are
+    ``u_j − u_i``, and for that many negatives together ``mean u_j − u_i``.  `best` is a step of the given `length` at
+    which the vote is lost, and receives a shorter one.
+    """
+    (N, d), start, stop = data.sites.shape, data.class_start[rule.own], data.class_start[rule.own + 1]
+    size = (rule.n_neighbors + 1) // 2
+    order = np.empty(size - 1 + _NORMALS, dtype=np.int64)
+    found = smallest(place.row, start, stop, size, order)
+    if found == 0:
+        return length
+    i, halves = order[found - 1], 0.5 * place.row
+    bound, slopes, values = np.full(N, np.inf), np.empty(N), np.empty(N)
+    normal, ray, centre = np.empty(d), np.empty(d), np.empty(d)
+    for j in range(N):
+        if start <= j < stop:
+            continue
+        square = 0.0
+        for f in range(d):
+            square += (data.sites[j, f] - data.sites[i, f]) ** 2
+        if square > 0.0:
+            bound[j] = (place.row[j] - place.row[i]) / np.sqrt(square)
+    found = smallest(bound, 0, N, order.shape[0], order)
+    for number in range(_NORMALS * (1 + (size > 1))):
+        last = size - 1 + number % _NORMALS
+        count = 1 if number < _NORMALS else size
+        if last >= found or bound[order[last]] == np.inf:
+            continue
+        for f in range(d):
+            normal[f] = -data.sites[i, f]
+            for r in range(last - count + 1, last + 1):
+                normal[f] += data.sites[order[r], f] / count
+        norm = np.sqrt(dot(normal, normal))
+        if norm == 0.0:
+            continue
+        for f in range(d):
+            centre[f] = place.z[f] + length / norm * normal[f]
+        whole = aim(place.z, centre, place.box_lower, place.box_upper, ray)
+        for t in range(N):
+            slopes[t] = dot(data.sites[t], ray)
+        theta = crossing(rule, halves, slopes, data.labels, values, space)
+        if theta * whole < length:
+            length = theta * whole
+            for f in range(d):
+                best[f] = theta * ray[f]
+    return length
 
 
 @njit(cache=True, nogil=True)

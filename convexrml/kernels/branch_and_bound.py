@@ -4,8 +4,8 @@ A node has chosen some members (negatives that are to be among the k nearest) an
 (no nearer than any member) and some to be *excused*.  Its bound is proved by multipliers of its own rows, all rounding
 subtracted; a child's by those and the best multiplier for its one new row (the projection inequality).  A majority's
 tree branches first on the farthest member p, and no other member is farther: ``φ_j ≤ φ_p``, one row for each.  The
-other members are chosen hardest first, so that no set is visited twice.  The least bound on the heap is a lower bound
-at any time.
+other members are chosen hardest first, so that no set is visited twice.  Before a node splits, disjoint groups of
+positives bound it once more (`packing`).  The least bound on the heap is a lower bound at any time.
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ from convexrml.kernels.branching import branch, close_or_push, emit, listed_but,
 from convexrml.kernels.incumbent import slack_of
 from convexrml.kernels.local import half_scores
 from convexrml.kernels.multipliers import proved, weighed
-from convexrml.kernels.pairs import INFEASIBLE, nearest_of_pairs
+from convexrml.kernels.packing import decided, packed
+from convexrml.kernels.pairs import INFEASIBLE, SOLVED, nearest_of_pairs
 from convexrml.kernels.tree import (
     ARENA_SIZE,
     CLASS,
@@ -30,12 +31,14 @@ from convexrml.kernels.tree import (
     MEMBER,
     N_EVALUATED,
     N_NODES,
+    PACKED,
     ROOT,
     SECOND,
     SECOND_EXCUSES,
     SECONDS,
     keep,
     pop,
+    recall,
     trail,
 )  # fmt: skip
 
@@ -63,11 +66,10 @@ def solve(tree, node, local, target, incumbent, slack, desk):
     if n_seconds > 0 and n_excused_second == target[SECOND_EXCUSES]:
         n_second = listed_but(desk.marked, desk.excused_second, n_excused_second, 0, n, desk.second)
         n_second = outside_class(local.classes, target[CLASS], desk.second, n_second)
-    start, rows = tree.active[node, 0], tree.active[node, 1]
-    for k in range(rows):
-        desk.active[k], desk.multipliers[k] = tree.arena_index[start + k], tree.arena_value[start + k]
+    n_low, n_others = decided(tree, node, local, target, n_members, n_kept, n_others, n_excused, desk)
+    rows = recall(tree, node, desk.active, desk.multipliers)
     return nearest_of_pairs(
-        local.sites, local.halves, local.spreads, local.image, desk.members, n_members, desk.others, n_others,
+        local.sites, local.halves, local.spreads, local.image, desk.members, n_low, desk.others, n_others,
         n_seconds, desk.second, n_second, local.room_lower, local.room_upper, local.boxed, 1e-3 * slack,
         incumbent * (1.0 + 1e-6), desk.w, rows, desk.active, desk.multipliers, desk.Q, desk.R, desk.work,
     )  # fmt: skip
@@ -105,9 +107,7 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
             tree.counts[N_EVALUATED] += 1
             rows, outcome = solve(tree, node, local, target, incumbent, slack, desk)
         else:
-            start, rows, outcome = tree.active[node, 0], tree.active[node, 1], 0
-            for k in range(rows):
-                desk.active[k], desk.multipliers[k] = tree.arena_index[start + k], tree.arena_value[start + k]
+            rows, outcome = recall(tree, node, desk.active, desk.multipliers), SOLVED
         evidence = weighed(
             local, desk.active, desk.multipliers, rows, desk.normal, desk.magnitude, desk.work[0, :d]
         )  # fmt: skip
@@ -128,6 +128,12 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
                 continue
         desk.w[:] = desk.normal
         half_scores(local, desk.w, desk.phi)
+        if tree.state[node] == EVALUATED:
+            tree.state[node] = PACKED
+            tree.key[node] = max(tree.key[node], packed(tree, node, local, target, incumbent, slack, desk))
+            if tree.key[node] >= incumbent or (tree.counts[HEAP_SIZE] > 0 and tree.key[node] > tree.heap_key[0]):
+                close_or_push(tree, node, incumbent)
+                continue
         if branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
             tree.floor[0] = min(tree.floor[0], tree.key[node])
             tree.counts[FOUND] = node

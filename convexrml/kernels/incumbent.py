@@ -284,3 +284,17 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, n_exchanges, 
     if length < np.inf:
         exchanged(local, rule, length, best, target, n_exchanges, space)
     return np.sqrt(dot(best, best))
+
+
+@njit(cache=True, nogil=True)
+def nearer_around(local, rule, w, length, n_exchanges, best, target, space):
+    """The nearest point found from the cell around w on, in which the vote is lost there or soonest; its norm.
+
+    Where that is below `length`, `best` receives the point and `target` what is met there.
+    """
+    values = np.empty(local.halves.shape[0])
+    half_scores(local, w, values)
+    reached = descended(local, rule, values, length, best, target, space)
+    if reached < length:
+        reached = exchanged(local, rule, reached, best, target, n_exchanges, space)
+    return reached

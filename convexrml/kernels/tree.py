@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 ROOT, MEMBER, SECOND, KEPT, EXCUSED, KEPT_SECOND, EXCUSED_SECOND, FARTHEST = range(8)
-FRESH, EVALUATED, GENERATOR, EMPTY_LEAF = range(4)
+FRESH, EVALUATED, GENERATOR, EMPTY_LEAF, PACKED = range(5)
 N_NODES, HEAP_SIZE, ARENA_SIZE, N_EVALUATED, FOUND = range(5)
 CLASS, MEMBERS, SECONDS, EXCUSES, SECOND_EXCUSES, CANDIDATES_START, CANDIDATES_SIZE = range(7)
 
@@ -25,7 +25,7 @@ class Tree(NamedTuple):
         Lower bound of each node, a length.
     parent, operand : (capacity,) integer arrays
     what, state : (capacity,) int8 arrays
-        The decision (ROOT ... FARTHEST), and FRESH, EVALUATED, GENERATOR or EMPTY_LEAF.
+        The decision (ROOT ... FARTHEST), and FRESH, EVALUATED, PACKED, GENERATOR or EMPTY_LEAF.
     target : (capacity,) integer array
         Row of the targets.
     candidates, generator, active : (capacity, 2) integer arrays
@@ -114,6 +114,15 @@ def keep(tree, indices, values, size):
     for c in range(size):
         tree.arena_index[start + c], tree.arena_value[start + c] = indices[c], values[c]
     return start
+
+
+@njit(cache=True, nogil=True)
+def recall(tree, node, active, multipliers):
+    """Read a node's active rows and their multipliers; how many."""
+    start, rows = tree.active[node, 0], tree.active[node, 1]
+    for k in range(rows):
+        active[k], multipliers[k] = tree.arena_index[start + k], tree.arena_value[start + k]
+    return rows
 
 
 @njit(cache=True, nogil=True)

@@ -59,7 +59,7 @@ class ARML(MetricLearner):
     Attributes
     ----------
     components_ : (d, d) array
-        L.
+        The components L.
     n_iter_ : int
         Epochs.
     objective_ : float
@@ -73,7 +73,7 @@ class ARML(MetricLearner):
     so.  Points are centred first, which changes no triplet's bound.  The same seed gives the same metric whatever the
     number of threads: linear algebra runs on one.
 
-    L. Wang, X. Liu, J. Yi, Y. Jiang, C.-J. Hsieh, Provably Robust Metric Learning, NeurIPS 2020.
+    The method is that of L. Wang, X. Liu, J. Yi, Y. Jiang, C.-J. Hsieh, Provably Robust Metric Learning, NeurIPS 2020.
 
     Examples
     --------

@@ -74,7 +74,7 @@ class ExactRadiusLearner(MetricLearner):
     Attributes
     ----------
     components_ : (d, d) array
-        L.
+        The components L.
     n_iter_ : int
         Steps taken.
     dropout_ : float

@@ -23,6 +23,7 @@ class MinedTriplets:
     Attributes
     ----------
     anchors, positives, negatives : (m,) integer arrays
+        Rows of the training set.
     triplets : Triplets
         The same in differences, equal weights.
     """

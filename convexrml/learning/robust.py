@@ -105,7 +105,7 @@ class RobustMetricLearner(MetricLearner):
         1; less if ``M = 0`` was optimal: `tau` was multiplied by it, and so was the `strength` of "trace_penalty"
         (that of "frobenius" was divided).
     n_features_in_ : int
-        d.
+        The dimension d.
 
     Raises
     ------

@@ -111,7 +111,7 @@ class DataSet:
 
 def load_data(
     train: Path | str | None = None,
-    test: Path | None = None,
+    test: Path | str | None = None,
     *,
     data_dir: Path | None = None,
     label_column: str | None = None,
@@ -126,7 +126,7 @@ def load_data(
     train : Path or str, optional
         ``.npz`` with arrays X and y, ``.csv`` (header optional), anything else is read as svmlight (``.gz`` and
         ``.bz2`` are unpacked).  What is no file may be a name: see `catalogue.read_named`.
-    test : Path, optional
+    test : Path or str, optional
         Test points; without it, those that a data set by name brings along, or else a seeded, stratified part of the
         points, held out.
     data_dir : Path, optional
@@ -154,13 +154,14 @@ def load_data(
     InvalidInputError
         If the points cannot be split, scaled or used.
     """
+    test = None if test is None else Path(test)
     if train is None and test is not None:
         raise InvalidInputError(f"test: {test} was given without training points; name them as data")
     if train is None:
         return load_dataset("digits", test_size=test_size, seed=seed, scale=scale)
     if not _is_set(train):
         _require_known(train)
-        files = [Path(train)] if test is None else [Path(train), test]
+        files = [Path(name) for name in (train, test) if name is not None]
         origin = {"train": str(train)} | ({} if label_column is None else {"label_column": label_column})
         points = read_points(files, label_column=label_column)
         return _prepared(files[0].name, points, test, origin, test_size, seed, scale)
