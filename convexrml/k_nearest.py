@@ -217,16 +217,15 @@ class KNearestSearch:
         desk = desk_for(len(near.halves), len(q.z), self.k)
         limit, outcome = _limit_met(limits, tree, started), kernel.MORE
         while limit is None and outcome != kernel.PROVED:
-            budget = min(_SLICE, limits.nodes - tree.counts[N_EVALUATED])
+            budget = min(_SLICE - tree.counts[N_EVALUATED] % _SLICE, limits.nodes - tree.counts[N_EVALUATED])
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
+            other = None
             if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
                 other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
-                if other is not None and (witness is None or other.upper < witness.upper):
-                    witness, radius = other, min(radius, other.upper * _BEYOND)
-            elif outcome == kernel.MORE:
+            elif outcome == kernel.MORE and tree.counts[N_EVALUATED] % _SLICE == 0:  # the same whatever the limit
                 other = self._nearer(q, near, desk.w, radius, far)
-                if other is not None and (witness is None or other.upper < witness.upper):
-                    witness, radius = other, min(radius, other.upper * _BEYOND)
+            if other is not None and (witness is None or other.upper < witness.upper):
+                witness, radius = other, min(radius, other.upper * _BEYOND)
             if outcome == kernel.FULL and 2 * sum(array.nbytes for array in tree) > limits.memory:
                 limit = RadiusStatus.MEMORY_LIMIT
             elif outcome == kernel.FULL:
