@@ -36,8 +36,50 @@ class RadiusStatus(enum.Enum):
         return self in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED, RadiusStatus.UNREACHABLE, RadiusStatus.CLAIMED)
 
 
+class _Certifies:
+    """What has lower bounds."""
+
+    lower: NDArray[np.float64]
+
+    def certified_error(self, radius: ArrayLike) -> Any:
+        """The share of queries not certified beyond a radius: an upper bound on the robust error there.
+
+        Parameters
+        ----------
+        radius : float or (m,) array
+            In the units of the input features.
+
+        Returns
+        -------
+        float or (m,) array
+            Between 0 and 1; a misclassified query has radius 0, and so counts at any radius.
+        """
+        return _share(self.lower, radius)
+
+
+class _Witnesses:
+    """What has upper bounds."""
+
+    upper: NDArray[np.float64]
+
+    def empirical_error(self, radius: ArrayLike) -> Any:
+        """The share of queries with a witness within a radius: a lower bound on the robust error there.
+
+        Parameters
+        ----------
+        radius : float or (m,) array
+            In the units of the input features.
+
+        Returns
+        -------
+        float or (m,) array
+            Between 0 and 1; a misclassified query counts at any radius.
+        """
+        return _share(self.upper, radius)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class CertifiedRadii:
+class CertifiedRadii(_Certifies):
     """Certified radii: lower bounds on the minimal adversarial perturbation, in closed form.
 
     Attributes
@@ -67,24 +109,9 @@ class CertifiedRadii:
         """What was asked, and the median."""
         return f"CertifiedRadii({_asked(self)}: median {_median(self.lower)})"
 
-    def certified_error(self, radius: ArrayLike) -> Any:
-        """The share of queries not certified beyond a radius: an upper bound on the robust error there.
-
-        Parameters
-        ----------
-        radius : float or (m,) array
-            In the units of the input features.
-
-        Returns
-        -------
-        float or (m,) array
-            Between 0 and 1; a misclassified query has radius 0, and so counts at any radius.
-        """
-        return _share(self.lower, radius)
-
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class AttackRadii:
+class AttackRadii(_Witnesses):
     """Attack radii: upper bounds on the minimal adversarial perturbation, each with a witness.
 
     Attributes
@@ -113,24 +140,9 @@ class AttackRadii:
         found = int(np.isfinite(self.upper).sum())
         return f"AttackRadii({_asked(self)}: {found} witnesses, median {_median(self.upper)})"
 
-    def empirical_error(self, radius: ArrayLike) -> Any:
-        """The share of queries with a witness within a radius: a lower bound on the robust error there.
-
-        Parameters
-        ----------
-        radius : float or (m,) array
-            In the units of the input features.
-
-        Returns
-        -------
-        float or (m,) array
-            Between 0 and 1; a misclassified query counts at any radius.
-        """
-        return _share(self.upper, radius)
-
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class ExactRadii:
+class ExactRadii(_Certifies, _Witnesses):
     """Exact radii: for each query an interval, proved from both sides.
 
     Attributes
@@ -202,36 +214,6 @@ class ExactRadii:
         statuses = ", ".join(f"{count} {name}" for name, count in counts.most_common())
         known = f", median {_median(self.radius)}" if not np.isnan(self.radius).any() else ""
         return f"ExactRadii({_asked(self)}: {statuses}{known})"
-
-    def certified_error(self, radius: ArrayLike) -> Any:
-        """The share of queries not certified beyond a radius: an upper bound on the robust error there.
-
-        Parameters
-        ----------
-        radius : float or (m,) array
-            In the units of the input features.
-
-        Returns
-        -------
-        float or (m,) array
-            Between 0 and 1; a misclassified query has radius 0, and so counts at any radius.
-        """
-        return _share(self.lower, radius)
-
-    def empirical_error(self, radius: ArrayLike) -> Any:
-        """The share of queries with a witness within a radius: a lower bound on the robust error there.
-
-        Parameters
-        ----------
-        radius : float or (m,) array
-            In the units of the input features.
-
-        Returns
-        -------
-        float or (m,) array
-            Between 0 and 1; a misclassified query counts at any radius.
-        """
-        return _share(self.upper, radius)
 
     @property
     def radius(self) -> NDArray[np.float64]:
