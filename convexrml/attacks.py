@@ -18,7 +18,7 @@ from convexrml.queries import each_query, prepared
 from convexrml.results import AttackRadii
 from convexrml.validation import whole_number
 from convexrml.votes import Vote, as_vote
-from convexrml.witness import first_mislabelled, sure_witness, witnessed_norm
+from convexrml.witness import first_mislabelled, stretched, sure_witness, witnessed_norm
 
 _ABOVE_BOUND = np.array([1 + 1e-12, 1 + 1e-9, 1 + 1e-6, 1.001, 1.01, 1.05, 1.2, 1.5, 2.0, 4.0])
 _OF_REACH = np.array([0.1, 0.25, 0.5, 0.75, 1.0])
@@ -130,8 +130,9 @@ def _by_cells(
             witness = search.attack(q, n_targets, model.n_neighbors // 2 - 1)
             if witness is not None and witness.sure:
                 upper[query], perturbation[query] = witness.upper, witness.step
-            elif witness is not None:  # rounding may feign it: then it is no witness
-                step = sure_witness(model, Z[query], int(label[query]), witness.step, box, vote)
+            elif witness is not None:  # rounding may feign it, or hide it (blur < 0)
+                found = sure_witness if witness.blur >= 0 else stretched
+                step = found(model, Z[query], int(label[query]), witness.step, box, vote)
                 if step is not None:
                     upper[query], perturbation[query] = witnessed_norm(Z[query], step, Norm(2.0)), step
             if progress is not None:

@@ -78,13 +78,23 @@ def sure_witness(
 ) -> NDArray[np.float64] | None:
     """A perturbation that the classifier's own scores accept, or one near it that exact arithmetic accepts as well.
 
+    `label` is an encoded label.
+    """
+    if model.exact.lost(z + delta, label, model.n_neighbors, vote.value):
+        return delta
+    return stretched(model, z, label, delta, box, vote)
+
+
+def stretched(
+    model: NearestNeighbors, z: NDArray[np.float64], label: int, delta: NDArray[np.float64], box: Box | None, vote: Vote
+) -> NDArray[np.float64] | None:
+    """A witness near a perturbation that may be none; None if there is none.
+
     A witness that rounding has feigned is next to the boundary of half-spaces that leave the query out, ``⟨a, δ⟩ ≤ b``
     with b < 0, so a longer way in its direction leads into them; from δ = 0, a way to the nearest training point of
     another label does.  Where a tie itself is what loses the vote, nothing leads deeper; but between whole numbers the
     tie may lie at a point of few binary places, so the witness is rounded to these too.  `label` is an encoded label.
     """
-    if model.exact.lost(z + delta, label, model.n_neighbors, vote.value):
-        return delta
     way = delta
     if not delta.any():
         row = model.scores(z[None])[0]

@@ -132,6 +132,17 @@ def test_a_feature_that_weighs_more_is_found():
     assert attack_radius(model, [[0.0, 0.0]], [0]).upper == pytest.approx([0.25], rel=1e-12)
 
 
+def test_a_witness_is_one_by_the_own_scores_and_in_exact_arithmetic():
+    """Ties in tenths: next to the query, rounding hides a lost vote from the one or from the other."""
+    X, y = [[0.0], [0.2], [0.2], [1.0], [-0.4], [0.2]], [2, 1, 0, 1, 2, 2]
+    for scale in (1.0, 1e3, 1e-3, 7.3):
+        model = NearestNeighbors(5, [[scale]]).fit(X, y)
+        for z in np.linspace(0.25, 0.35, 101):
+            attack = attack_radius(model, [[z]], [2], vote="majority")
+            assert model.mislabels([[z]] + attack.perturbation, [2], vote="majority").all()
+            assert model.exact.lost(z + attack.perturbation[0], int(model.encode([2], 1)[0]), 5, "majority")
+
+
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_attacks_under_a_scaler_are_near_the_exact_radius(k):
     """Pixels that hardly ever carry ink weigh a hundred times more: rays to the nearest negatives were 16 times off."""
