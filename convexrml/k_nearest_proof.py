@@ -95,7 +95,7 @@ def vote_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | None:
         tree = ProofTree()
         tree.count()
         return tree.proof(np.sort(data.order[negatives]), np.zeros((0, s)))
-    if stop - start < s or math.isinf(radius):
+    if stop - start < s or math.isinf(radius) or radius == 0:  # 0: a box of one point on which all points coincide
         return None
     near = search.around(q, radius, radius)
     m = near.n_negatives

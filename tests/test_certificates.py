@@ -324,3 +324,12 @@ def test_a_closed_form_that_rounding_leaves_in_doubt_is_proved_all_the_same():
     """Far from the origin, rounding hid which negative may be left open (found by ``tests/soak.py``)."""
     counts, faults = soaked(1, 240870)
     assert not faults and counts["certified radii in exact arithmetic"] == 1
+
+
+def test_a_box_of_one_point_on_which_all_points_coincide():
+    X, y = np.full((6, 1), -1 / 300), [2, 0, 4, 3, 2, 2]
+    model = NearestNeighbors(5).fit(X, y)
+    found = exact_radius(model, X[:1], [2], box=(X[0], X[0]), certificates=True)
+    assert found.status[0].name == "UNREACHABLE"
+    proved = checker.check(found.certificates[0].to_bytes(), model.exact).claim
+    assert proved["lower"] <= found.lower[0]  # there is no ball to grow a tree in: the closed form is left
