@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One BLAS thread per test process; figures are drawn without a display.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses $(MAX_WORKERS)
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses $(MAX_WORKERS)
 
 export MPLBACKEND ?= Agg
 
@@ -57,9 +57,9 @@ wheel: $(VENV)/.installed-dev ## Build wheel and sdist into dist/ and check them
 fresh: ## Do what README says in an empty home without a compiler; install wheel and sdist there (long)
 	$(PYTHON) tests/fresh_machine.py --python "$$(command -v $(PYTHON))" -- $(PYTEST_ARGS)
 
+oldest: BIN := $(OLDEST)/bin
 oldest: $(OLDEST)/.installed ## Run the tests with the oldest dependencies that pyproject.toml allows
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(WORKERS) \
-	    --maxprocesses $(MAX_WORKERS) $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 check: ## Everything that continuous integration runs
 	.ci/run

@@ -160,7 +160,7 @@ class KNearestSearch:
         )  # fmt: skip
         if blur < 0:  # on the boundary as far as floats tell, on neither side for sure
             step = best
-        return Witness(witnessed_norm(q.z, step, _L2), step, float(blur), sure and blur >= 0)
+        return Witness(witnessed_norm(q.z, step, _L2), step, float(blur), sure)
 
     def search(self, q: Query, limits: Limits) -> Finding:
         """Exact radius of a query, or an interval where a limit is met."""

@@ -107,6 +107,13 @@ class MahalanobisMetric:
         return self.matrix is None and self.components is None
 
     @property
+    def as_given(self) -> tuple[NDArray[np.float64] | None, str]:
+        """M, L or None, and which of them it is: ``"matrix"``, ``"components"``, ``"euclidean"``."""
+        if self.matrix is not None:
+            return self.matrix, "matrix"
+        return self.components, "euclidean" if self.components is None else "components"
+
+    @property
     def mahalanobis_matrix(self) -> NDArray[np.float64]:
         """M of shape ``(d, d)``."""
         if self.matrix is not None:

@@ -244,9 +244,7 @@ class NearestNeighbors:
         """The training set and the metric in exact arithmetic, as the checker of certificates takes them."""
         self._require_fitted()
         if self._exact is None:
-            given = self.metric_.components if self.metric_.matrix is None else self.metric_.matrix
-            kind = "euclidean" if given is None else "matrix" if self.metric_.components is None else "components"
-            self._exact = TrainingSet(self.training_points_, self.classes_[self.labels_], given, kind)
+            self._exact = TrainingSet(self.training_points_, self.classes_[self.labels_], *self.metric_.as_given)
         return self._exact
 
     def scores(self, Z: ArrayLike) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ class _Certifies:
         float or (m,) array
             Between 0 and 1; a misclassified query has radius 0, and so counts at any radius.
         """
-        return _share(self.lower, radius)
+        return error_at(self.lower, radius)
 
 
 class _Witnesses:
@@ -75,7 +75,7 @@ class _Witnesses:
         float or (m,) array
             Between 0 and 1; a misclassified query counts at any radius.
         """
-        return _share(self.upper, radius)
+        return error_at(self.upper, radius)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -225,8 +225,8 @@ class ExactRadii(_Certifies, _Witnesses):
         return np.where(known, middle, np.nan)
 
 
-def _share(radii: NDArray[np.float64], radius: ArrayLike) -> Any:
-    """The share of the radii that are at most each radius."""
+def error_at(radii: NDArray[np.float64], radius: ArrayLike) -> Any:
+    """Robust error: the share of the radii that are at most each radius, a number or an array of them."""
     at = float_array("radius", radius, finite=False)
     share = (radii <= at[..., None]).mean(axis=-1)
     return float(share) if share.ndim == 0 else share

@@ -21,8 +21,8 @@ from convexrml.exact import exact_radius
 from convexrml.judge import crosscheck
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
-from convexrml.results import RadiusStatus
-from convexrml.study.certify import Settings, certify, error_at, evenly_spaced
+from convexrml.results import RadiusStatus, error_at
+from convexrml.study.certify import Settings, certify, evenly_spaced
 from convexrml.study.check import check
 from convexrml.study.data import DataSet
 from convexrml.study.figures import robust_error_figure, save_figure

@@ -32,6 +32,13 @@ class Table:
     folded: bool = False
 
 
+def png_of(figure: Figure) -> bytes:
+    """A figure as PNG: the same bytes for the same figure."""
+    held = io.BytesIO()
+    figure.savefig(held, format="png", metadata={"Software": None})
+    return held.getvalue()
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A figure, the name of its file without ending, and what it shows in words."""
@@ -42,10 +49,8 @@ class Picture:
 
     @functools.cached_property
     def png(self) -> bytes:
-        """The picture; the same bytes for the same figure."""
-        held = io.BytesIO()
-        self.figure.savefig(held, format="png", metadata={"Software": None})
-        return held.getvalue()
+        """The picture."""
+        return png_of(self.figure)
 
     @property
     def data_uri(self) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from convexrml.kernels.incumbent import aim, attacked, crossing, first_point, lost, pool
 from convexrml.kernels.local import gathered, matter, smallest
 from convexrml.kernels.lost_vote import witnessed
-from convexrml.kernels.vectors import dot
+from convexrml.kernels.vectors import distance, dot
 
 _MANY_RAYS = 64
 _NORMALS = 3  # half-spaces, and groups of them, whose normals are followed
@@ -105,11 +105,9 @@ def along_normals(data, place, rule, length, best, space):
     for j in range(N):
         if start <= j < stop:
             continue
-        square = 0.0
-        for f in range(d):
-            square += (data.sites[j, f] - data.sites[i, f]) ** 2
-        if square > 0.0:
-            bound[j] = (place.row[j] - place.row[i]) / np.sqrt(square)
+        apart = distance(data.sites[j], data.sites[i], 2.0)
+        if apart > 0.0:
+            bound[j] = (place.row[j] - place.row[i]) / apart
     found = smallest(bound, 0, N, order.shape[0], order)
     for number in range(_NORMALS * (1 + (size > 1))):
         last = size - 1 + number % _NORMALS

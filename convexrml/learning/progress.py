@@ -12,8 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 @contextmanager
 def progress_bar(verbose: bool, total: int) -> Iterator[Callable[[int, str], None]]:
     """What a learner calls with the number of finished steps (of `total`) and with what is known by now."""
+    if not verbose:  # older versions of rich write an empty line even for bars that are disabled
+        yield lambda finished, about: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not verbose) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         bar = bars.add_task("learning the metric", total=total)
 
         def show(finished: int, about: str) -> None:

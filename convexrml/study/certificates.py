@@ -12,7 +12,7 @@ import numpy as np
 from convexrml import checker
 from convexrml.errors import DataFileError, InvalidInputError
 from convexrml.evidence import Prover
-from convexrml.metric import MahalanobisMetric
+from convexrml.metric import MahalanobisMetric, as_metric
 from convexrml.study.certify import Certification
 from convexrml.study.clock import Clock, Progress
 from convexrml.study.data import SCALES, load_data, training_part
@@ -180,11 +180,8 @@ def _training_set(
         missing = preprocessing.get("n_features", X.shape[1]) - X.shape[1]
         X = np.pad(X, ((0, 0), (0, max(0, missing))))  # svmlight files leave out trailing zeros
         X = MinMaxScaler().fit_transform(X) if preprocessing["scale"] == "minmax" else X
-    if metric is not None and metric.n_features != X.shape[1]:
-        raise InvalidInputError(f"metric: acts on {metric.n_features} features; the data have {X.shape[1]}")
-    given = None if metric is None else metric.components if metric.matrix is None else metric.matrix
-    kind = "euclidean" if given is None else "components" if metric is None or metric.matrix is None else "matrix"
+    given = as_metric(metric, X.shape[1]).as_given
     try:
-        return checker.TrainingSet(X, y, given, kind)
+        return checker.TrainingSet(X, y, *given)
     except ValueError as error:
         raise DataFileError(f"{data or 'digits'}: {error}") from error

@@ -163,7 +163,7 @@ class Certification:
         float
             At least the robust error.
         """
-        return error_at(self.certified.lower, radius)
+        return self.certified.certified_error(radius)
 
     def exact_error(self, radius: float) -> tuple[float, float] | None:
         """Bounds on the share of the points `exact_at` with exact radius ≤ `radius`.
@@ -180,7 +180,7 @@ class Certification:
         """
         if self.exact is None:
             return None
-        return error_at(self.exact.upper, radius), error_at(self.exact.lower, radius)
+        return self.exact.empirical_error(radius), self.exact.certified_error(radius)
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -188,11 +188,6 @@ class Certification:
         if self.exact is None:
             return np.zeros(len(self.exact_at), dtype=bool)
         return np.array([status.closed for status in self.exact.status], dtype=bool)
-
-
-def error_at(radii: NDArray[np.float64], radius: float) -> float:
-    """Robust error: the share of points whose radius is at most `radius`."""
-    return float(np.mean(radii <= radius))
 
 
 def certify(

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from convexrml.documents.blocks import png_of
 from convexrml.study.certify import Certification
 from convexrml.study.data import DataSet
 from convexrml.study.learn import LearnedMetric
@@ -92,7 +93,7 @@ def learned_metric_figure(result: LearnedMetric) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, the same bytes for the same figure."""
-    figure.savefig(path, metadata={"Software": None})
+    path.write_bytes(png_of(figure))
 
 
 def _canvas() -> tuple[Figure, Any]:

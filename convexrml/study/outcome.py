@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrml.errors import InvalidInputError
 from convexrml.ledger import Ledger, storage, text_of
+from convexrml.results import error_at
 from convexrml.study.plan import BY_TOOL, Plan, Question, read_plan
 from convexrml.study.tasks import Case, asked_roads, cases, chunks
 
@@ -70,15 +70,15 @@ class Cell:
 
     def certified_error(self, radius: float) -> float:
         """The share of points whose lower bound is at most `radius`; NaN if any is missing."""
-        return _share(self.lower, radius)
+        return known_error_at(self.lower, radius)
 
     def empirical_error(self, radius: float) -> float:
         """The share of points whose upper bound is at most `radius`; NaN if any is missing."""
-        return _share(self.upper, radius)
+        return known_error_at(self.upper, radius)
 
     def attack_error(self, name: str, radius: float) -> float:
         """The share of points that one attack, the library's ``attack`` or a tool's, changes within `radius`."""
-        return _share(self.by_attack(name), radius)
+        return known_error_at(self.by_attack(name), radius)
 
     def by_attack(self, name: str) -> Floats:
         """The upper bounds of one attack."""
@@ -88,7 +88,7 @@ class Cell:
     def clean_error(self) -> float:
         """The share of misclassified points, which have radius 0; NaN if any is missing."""
         known = self.upper if np.isfinite(self.upper).any() or not np.isnan(self.upper).all() else self.lower
-        return _share(known, 0.0)
+        return known_error_at(known, 0.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -235,7 +235,8 @@ def read_outcome(plan_file: str | Path, results: str | Path) -> Outcome:
     plan_file, results = Path(plan_file), Path(results)
     plan = read_plan(plan_file)
     with storage(results), Ledger(results) as ledger:
-        read = {text: ledger.result_of(json.loads(text)) for text in {text_of(case.data_key) for case in cases(plan)}}
+        keys = {text_of(case.data_key): case.data_key for case in cases(plan)}
+        read = {text: ledger.result_of(key) for text, key in keys.items()}
         sets = [(case, read[text_of(case.data_key)]) for case in cases(plan)]
         known = [(case, data) for case, data in sets if data is not None]
         cells = tuple(_cell(ledger, plan, case, question, data) for case, data in known for question in plan.questions)
@@ -280,5 +281,6 @@ def _cell(ledger: Ledger, plan: Plan, case: Case, question: Question, data: dict
     )
 
 
-def _share(radii: Floats, radius: float) -> float:
-    return float("nan") if np.isnan(radii).any() else float(np.mean(radii <= radius))
+def known_error_at(radii: Floats, radius: ArrayLike) -> Any:
+    """`results.error_at` where every radius is known; NaN, of the same shape, if any is missing."""
+    return error_at(radii, radius) + (np.nan if np.isnan(radii).any() else 0.0)

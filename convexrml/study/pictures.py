@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from convexrml.study.outcome import Cell, Floats, Outcome
+from convexrml.study.outcome import Cell, Floats, Outcome, known_error_at
 
 # Okabe and Ito's palette: told apart by colour-blind readers; more metrics than colours start it again, dashed.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -53,13 +53,13 @@ def robust_error_curves(cells: Sequence[Cell]) -> Figure:
     end = 1.04 * float(radii.max(initial=0)) or 1.0
     at = np.linspace(0, end, 400)
     for number, (metric, group) in enumerate(_by_metric(cells)):
-        errors = np.array([_shares(cell.lower, at) for cell in group])
+        errors = np.array([known_error_at(cell.lower, at) for cell in group])
         style = {"color": _COLOURS[number % len(_COLOURS)], "ls": "-" if number < len(_COLOURS) else "--"}
         axes.plot(at, errors.mean(axis=0), label=metric, lw=1.8, **style)
         if len(group) > 1:
             axes.fill_between(at, errors.min(axis=0), errors.max(axis=0), color=style["color"], alpha=0.15, lw=0)
         for attack, dashes in zip(cells[0].question.attacks, itertools.cycle(_BROKEN)):
-            found = np.array([_shares(cell.by_attack(attack), at) for cell in group])
+            found = np.array([known_error_at(cell.by_attack(attack), at) for cell in group])
             if not np.isnan(found).any():
                 label = f"{metric}, {attack}"
                 axes.plot(at, found.mean(axis=0), label=label, lw=1.2, color=style["color"], ls=dashes)
@@ -156,12 +156,6 @@ def _images(shown: Sequence[dict[str, Any]], shape: tuple[int, ...]) -> Figure:
 
 def _caption(point: dict[str, Any]) -> str:
     return f"#{point['query']}: {point['upper']:.4g}"
-
-
-def _shares(radii: Floats, at: Floats) -> Floats:
-    if np.isnan(radii).any():
-        return np.full(len(at), np.nan)
-    return np.searchsorted(np.sort(radii), at, side="right") / len(radii)
 
 
 def _ratios(cell: Cell) -> Floats:
