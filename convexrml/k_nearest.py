@@ -209,11 +209,13 @@ class KNearestSearch:
             return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
             return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
-        apart = local.separations(near)
-        useful = local.narrowed(near, apart, radius)
-        near = self._gathered(q, near.rows[useful], near.n_negatives, far)
-        apart = np.ascontiguousarray(apart[:, useful[near.n_negatives :]])
-        tree = planted(near, apart, targets, local.largest_bounds(near, apart, self.k // 2 + 1), radius)
+        apart = local.separations(near, near.n_negatives, len(near.halves))
+        bounds = local.largest_bounds(near, apart, self.k // 2 + 1)
+        useful = local.narrowed(near, apart, bounds, radius)
+        reached, passed = useful[: near.n_negatives], useful[near.n_negatives :]
+        near = self._gathered(q, near.rows[useful], int(reached.sum()), far)
+        apart = np.hstack([local.separations(near, 0, near.n_negatives), apart[reached][:, passed]])
+        tree = planted(near, apart, targets, bounds[reached], radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
         limit, outcome = _limit_met(limits, tree, started), kernel.MORE
         while limit is None and outcome != kernel.PROVED:

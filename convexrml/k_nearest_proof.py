@@ -99,7 +99,7 @@ def vote_proof(search: KNearestSearch, q: Query, radius: float) -> Proof | None:
         return None
     near = search.around(q, radius, radius)
     m = near.n_negatives
-    apart = local.separations(near)
+    apart = local.separations(near, m, len(near.halves))
     nearest = data.order[start + np.argsort(q.row[start:stop], kind="stable")[:s]]
     swept = dict.fromkeys(data.order[np.setdiff1d(negatives, near.rows[:m])].tolist(), nearest)
     case = (MajorityCase if search.majority else PluralityCase)(search, q, near, apart, radius)

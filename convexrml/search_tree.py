@@ -40,8 +40,8 @@ def planted(
     Parameters
     ----------
     near : Local
-    apart : (n_negatives, n_positives) array
-        `kernels.local.separations`.
+    apart : (n_negatives, n) array
+        `kernels.local.separations` of the negatives and all points.
     targets : (n_targets, 7) integer array
         As `kernels.cells` reads them; where their candidates are is written into the last two columns.
     bounds : (n_negatives, s) array

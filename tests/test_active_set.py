@@ -430,7 +430,7 @@ def test_all_ways_to_a_score_give_the_same_bits(N, d):
     into = np.full((5, N), np.nan)
     score_kernels.scores_into(np.ascontiguousarray(sites.T), offsets, points, into)
     assert np.array_equal(parallel, into)
-    single = [[witness.one_score(sites[i], offsets[i], p) for i in range(N)] for p in points]
+    single = [[witness.one_score(sites, i, offsets[i], p) for i in range(N)] for p in points]
     assert np.array_equal(parallel, single)
 
 

@@ -108,9 +108,10 @@ def test_points_that_are_left_out_change_no_vote():
             near = search.around(q, radius, radius)
             if near.n_negatives == 0:
                 continue
-            near = search._gathered(
-                q, near.rows[local.narrowed(near, local.separations(near), radius)], near.n_negatives, radius
-            )
+            m = near.n_negatives
+            apart = local.separations(near, m, len(near.halves))
+            useful = local.narrowed(near, apart, local.largest_bounds(near, apart, search.k // 2 + 1), radius)
+            near = search._gathered(q, near.rows[useful], int(useful[:m].sum()), radius)
             left_out += (search.labels != q.label).sum() - near.n_negatives
             for w in rng.standard_normal((40, 3)):
                 w *= radius * rng.uniform(0.7, 0.999) / np.linalg.norm(w)
@@ -130,7 +131,7 @@ def test_bounds_against_all_points_of_other_classes():
         _, search, queries = overlapping(seed, k=7, classes=4, n=40, d=3)
         for q in queries:
             near = search.around(q, math.inf, 10.0)
-            apart = local.separations(near)
+            apart = local.separations(near, 0, len(near.halves))
             for other in set(near.classes[: near.n_negatives].tolist()):
                 found = local.largest_bounds_outside(near, other, apart, 5)
                 rest = np.flatnonzero(near.classes != other)

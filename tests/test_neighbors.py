@@ -157,7 +157,7 @@ def test_computed_separations_are_widened_above_the_true_ones(rounded, norm):
         slack = rounding.separation(np.arange(13), j)
         for i in range(13):
             true = oracle.dual_power(exact.M @ (exact.X[i] - exact.X[j]), norm)
-            computed = distance(model.sites_[i], model.sites_[j], p.dual_order)
+            computed = distance(model.sites_, i, j, p.dual_order)
             sites = oracle.rational(model.sites_[[i, j]])
             lost = oracle.Fraction(rounding.rules[kernel.LOST_LENGTH])  # the stretch is for sites as they are
             stretched = oracle.Fraction(rounding.stretch) * oracle.Fraction(computed) + lost

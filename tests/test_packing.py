@@ -54,8 +54,10 @@ def looks(seed):
             continue
         radius = found.upper * 1.2  # worse than what is known, so that bounds have to do the work
         near = search.around(q, radius, radius)
-        apart, targets = local.separations(near), search.targets(q.label)
-        tree = planted(near, apart, targets, local.largest_bounds(near, apart, k // 2 + 1), radius)
+        m, targets = near.n_negatives, search.targets(q.label)
+        apart = local.separations(near, 0, len(near.halves))
+        bounds = local.largest_bounds(near, np.ascontiguousarray(apart[:, m:]), k // 2 + 1)
+        tree = planted(near, apart, targets, bounds, radius)
         desk, phi = desk_for(len(near.halves), 5, k), np.empty(len(near.halves))
         local.half_scores(near, found.step, phi)
         outcome = branch_and_bound.MORE

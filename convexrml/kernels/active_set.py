@@ -3,28 +3,28 @@
 import numpy as np
 from numba import njit
 
-from convexrml.kernels.vectors import dot
+from convexrml.kernels.vectors import copied, dot, row_dot
 
 ADDED, NEGLIGIBLE, EMPTY = 0, 1, 2
 _LENGTH_TOLERANCE = 2.0**-50  # of ‖δ‖, for the sides of a box
 _DEPENDENT = 1e-10  # a direction shorter than this fraction of the row lies in the span of the active rows
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def orthogonal_part(Q, m, row, coefficients, direction):
     """Split ``row = Σ_k coefficients_k Q_k + direction`` against m orthonormal rows; returns ``‖direction‖²``."""
-    direction[:] = row
+    copied(row, row.shape[0], direction)
     coefficients[:m] = 0.0
     for _ in range(2):  # once more, for what rounding left
         for k in range(m):
-            c = dot(Q[k], direction)
+            c = row_dot(Q, k, direction)
             coefficients[k] += c
             for f in range(direction.shape[0]):
                 direction[f] -= c * Q[k, f]
     return dot(direction, direction)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def back_substitute(R, m, coefficients, solution):
     """Solve ``R solution = coefficients`` for the leading m × m upper triangle."""
     for k in range(m - 1, -1, -1):
@@ -73,7 +73,7 @@ def most_violated(
     for i in range(n):
         if centre + spreads[i] * length - halves[i] - own <= worst:
             continue
-        violation = dot(sites[positives[i]], delta) - halves[i] - own
+        violation = row_dot(sites, positives[i], delta) - halves[i] - own
         if violation > worst:
             worst, index = violation, i
     if boxed:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from convexrml.kernels.incumbent import aim, attacked, crossing, first_point, lost, pool
 from convexrml.kernels.local import gathered, matter, smallest
 from convexrml.kernels.lost_vote import witnessed
-from convexrml.kernels.vectors import distance, dot
+from convexrml.kernels.vectors import distance, dot, row_dot
 
 _MANY_RAYS = 64
 _NORMALS = 3  # half-spaces, and groups of them, whose normals are followed
@@ -105,7 +105,7 @@ def along_normals(data, place, rule, length, best, space):
     for j in range(N):
         if start <= j < stop:
             continue
-        apart = distance(data.sites[j], data.sites[i], 2.0)
+        apart = distance(data.sites, j, i, 2.0)
         if apart > 0.0:
             bound[j] = (place.row[j] - place.row[i]) / apart
     found = smallest(bound, 0, N, order.shape[0], order)
@@ -125,7 +125,7 @@ def along_normals(data, place, rule, length, best, space):
             centre[f] = place.z[f] + length / norm * normal[f]
         whole = aim(place.z, centre, place.box_lower, place.box_upper, ray)
         for t in range(N):
-            slopes[t] = dot(data.sites[t], ray)
+            slopes[t] = row_dot(data.sites, t, ray)
         theta = crossing(rule, halves, slopes, data.labels, values, space)
         if theta * whole < length:
             length = theta * whole

@@ -16,7 +16,7 @@ from convexrml.kernels.incumbent import slack_of
 from convexrml.kernels.local import half_scores
 from convexrml.kernels.multipliers import proved, weighed
 from convexrml.kernels.packing import decided, packed
-from convexrml.kernels.pairs import INFEASIBLE, SOLVED, nearest_of_pairs
+from convexrml.kernels.pairs import INFEASIBLE, SOLVED, Known, led_to, nearest_of_pairs
 from convexrml.kernels.tree import (
     ARENA_SIZE,
     CLASS,
@@ -41,6 +41,7 @@ from convexrml.kernels.tree import (
     recall,
     trail,
 )  # fmt: skip
+from convexrml.kernels.vectors import copied
 
 PROVED, WITNESSED, MORE, FULL = 0, 1, 2, 3
 
@@ -60,18 +61,22 @@ def solve(tree, node, local, target, incumbent, slack, desk):
                 n_others += 1
     else:
         n_others = n_kept
-        desk.others[:n_kept] = desk.kept[:n_kept]
+        copied(desk.kept, n_kept, desk.others)
     n_second = n_kept_second
-    desk.second[:n_kept_second] = desk.kept_second[:n_kept_second]
+    copied(desk.kept_second, n_kept_second, desk.second)
     if n_seconds > 0 and n_excused_second == target[SECOND_EXCUSES]:
         n_second = listed_but(desk.marked, desk.excused_second, n_excused_second, 0, n, desk.second)
         n_second = outside_class(local.classes, target[CLASS], desk.second, n_second)
     n_low, n_others = decided(tree, node, local, target, n_members, n_kept, n_others, n_excused, desk)
     rows = recall(tree, node, desk.active, desk.multipliers)
+    led_to(local.sites, desk.active, desk.multipliers, rows, desk.work[0, : local.sites.shape[1]], desk.normal)
+    half_scores(local, desk.normal, desk.phi)
     return nearest_of_pairs(
         local.sites, local.halves, local.spreads, local.image, desk.members, n_low, desk.others, n_others,
         n_seconds, desk.second, n_second, local.room_lower, local.room_upper, local.boxed, 1e-3 * slack,
-        incumbent * (1.0 + 1e-6), desk.w, rows, desk.active, desk.multipliers, desk.Q, desk.R, desk.work,
+        incumbent * (1.0 + 1e-6),
+        Known(desk.normal, desk.phi, desk.places, desk.pool, desk.value, 0), desk.w, rows, desk.active,
+        desk.multipliers, desk.Q, desk.R, desk.work,
     )  # fmt: skip
 
 
@@ -126,7 +131,7 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
             if tree.key[node] >= incumbent or (tree.counts[HEAP_SIZE] > 0 and tree.key[node] > tree.heap_key[0]):
                 close_or_push(tree, node, incumbent)
                 continue
-        desk.w[:] = desk.normal
+        copied(desk.normal, d, desk.w)
         half_scores(local, desk.w, desk.phi)
         if tree.state[node] == EVALUATED:
             tree.state[node] = PACKED

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from convexrml.kernels.cells import target_is_met
 from convexrml.kernels.multipliers import proved, with_one_more
-from convexrml.kernels.rounding import widened
 from convexrml.kernels.tree import (
     CANDIDATES_SIZE,
     CANDIDATES_START,
@@ -28,7 +27,6 @@ from convexrml.kernels.tree import (
     push,
     trail,
 )  # fmt: skip
-from convexrml.kernels.vectors import distance
 
 
 class Desk(NamedTuple):
@@ -48,6 +46,9 @@ class Desk(NamedTuple):
     farness: NDArray[np.float64]
     places: NDArray[np.int64]
     value: NDArray[np.float64]
+    pool: NDArray[np.float64]
+    pool_phi: NDArray[np.float64]
+    start: NDArray[np.float64]
     active: NDArray[np.int64]
     multipliers: NDArray[np.float64]
     Q: NDArray[np.float64]
@@ -65,14 +66,14 @@ def desk_for(n, d, k):
         np.empty(n), np.zeros(n, dtype=np.bool_), np.empty(k + 1, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(k + 1, dtype=np.int64),
-        np.empty(k + 1, dtype=np.int64), np.empty(k + 1), np.empty(n, dtype=np.int64), np.empty(n),
-        np.empty(d + 2, dtype=np.int64), np.empty(d + 2), np.empty((d + 1, d)), np.empty((d + 1, d + 1)),
-        np.empty((4, d + 2)), np.empty(d), np.empty(d), np.empty(d),
+        np.empty(k + 1, dtype=np.int64), np.empty(k + 1), np.empty(n, dtype=np.int64), np.empty(n), np.empty((d, n)),
+        np.empty(n), np.empty(d), np.empty(d + 2, dtype=np.int64), np.empty(d + 2), np.empty((d + 1, d)),
+        np.empty((d + 1, d + 1)), np.empty((4, d + 2)), np.empty(d), np.empty(d), np.empty(d),
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def hardest_rows(phi, members, n_members, listed, n_listed, sites, count, rows_j, rows_i, farness):
+def hardest_rows(phi, members, n_members, listed, n_listed, apart, count, rows_j, rows_i, farness):
     """The `count` listed sites that are nearest compared with some member, by distance to the half-space; how many.
 
     Only sites nearer than a member, of positive farness, count.
@@ -83,10 +84,8 @@ def hardest_rows(phi, members, n_members, listed, n_listed, sites, count, rows_j
         for a in range(n_members):
             j = members[a]
             if phi[j] > phi[i]:
-                apart = distance(sites[i], sites[j], 2.0)
-                far = (phi[j] - phi[i]) / apart if apart > 0.0 else 0.0
-                if far > best:
-                    best, at = far, j
+                if phi[j] - phi[i] > best * apart[j, i] and apart[j, i] > 0.0:
+                    best, at = (phi[j] - phi[i]) / apart[j, i], j
         if at < 0 or (found == count and best <= farness[count - 1]):
             continue
         if found < count:
@@ -109,15 +108,12 @@ def close_or_push(tree, node, incumbent):
 
 
 @njit(cache=True, nogil=True)
-def branch_on_others(tree, node, local, evidence, phi, found, rows_j, rows_i, kept, excused, incumbent):
+def branch_on_others(tree, node, local, evidence, apart, phi, found, rows_j, rows_i, kept, excused, incumbent):
     """One of the found others is kept: child m keeps the m-th and excuses those before it."""
     before = node
     for c in range(found):
         j, i = rows_j[c], rows_i[c]
-        apart = widened(
-            local.rules, local.lengths[i], local.lengths[j], distance(local.sites[i], local.sites[j], 2.0)
-        )  # fmt: skip
-        one_more = with_one_more(local, evidence, j, i, phi[j] - phi[i], apart)
+        one_more = with_one_more(local, evidence, j, i, phi[j] - phi[i], apart[j, i])
         key = max(tree.key[node], proved(one_more, local.rules))
         close_or_push(tree, child(tree, before, kept, i, key), incumbent)
         if c + 1 < found:
@@ -187,27 +183,18 @@ def nearer_than_farthest(phi, members, n_members, listed, n_listed, slack, chose
 
 
 @njit(cache=True, nogil=True)
-def separation(local, apart, j, i):
-    """``‖u_i − u_j‖₂``, carried above the true one, of negative j and a positive or another negative i."""
-    if i >= local.n_negatives:
-        return apart[j, i - local.n_negatives]
-    between = distance(local.sites[i], local.sites[j], 2.0)
-    return widened(local.rules, local.lengths[i], local.lengths[j], between)
-
-
-@njit(cache=True, nogil=True)
 def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count, incumbent, desk):
     """What is proved if negative j becomes a member: no other that is kept may be nearer, and one of the farthest is.
 
     Of the `count` others farthest from j's half-spaces, at least one is not excused.
     """
-    found, m, least, own = 0, local.n_negatives, 0.0, phi[j]
+    found, least, own = 0, 0.0, phi[j]
     farness, rows_i, distances = desk.farness, desk.rows_i, apart[j]
     for c in range(n_others):
         i = others[c]
-        if own - phi[i] <= least * distances[i - m] or distances[i - m] <= 0.0:
+        if own - phi[i] <= least * distances[i] or distances[i] <= 0.0:
             continue
-        far = (own - phi[i]) / distances[i - m]
+        far = (own - phi[i]) / distances[i]
         if found < count:
             found += 1
         place = found - 1
@@ -222,14 +209,13 @@ def harder(local, evidence, phi, apart, j, others, n_others, kept, n_kept, count
         bound = np.inf
         for c in range(count):
             i = rows_i[c]
-            more = with_one_more(local, evidence, j, i, phi[j] - phi[i], apart[j, i - m])
+            more = with_one_more(local, evidence, j, i, phi[j] - phi[i], distances[i])
             bound = min(bound, proved(more, local.rules))
     for c in range(n_kept):
         i = kept[c]
         if bound < incumbent and phi[j] > phi[i]:
-            between = separation(local, apart, j, i)
-            if between > 0.0:
-                more = with_one_more(local, evidence, j, i, phi[j] - phi[i], between)
+            if distances[i] > 0.0:
+                more = with_one_more(local, evidence, j, i, phi[j] - phi[i], distances[i])
                 bound = max(bound, proved(more, local.rules))
     return bound
 
@@ -265,7 +251,7 @@ def next_members(
 
 
 @njit(cache=True, nogil=True)
-def members_are_harder(tree, node, local, apart, n_members, n_kept, rest, least, desk):
+def members_are_harder(tree, node, n_negatives, apart, n_members, n_kept, rest, least, desk):
     """Whether some of the `rest` members that are missing is farther away than `least`, which any other's row is.
 
     No member is farther than the farthest one, p, so `rest` candidates have to reach half-spaces ``φ_j ≤ φ_p``.
@@ -273,7 +259,7 @@ def members_are_harder(tree, node, local, apart, n_members, n_kept, rest, least,
     """
     p = -1
     for c in range(n_kept):
-        if desk.kept[c] < local.n_negatives:
+        if desk.kept[c] < n_negatives:
             p = desk.kept[c]
     if p < 0:
         return False
@@ -282,7 +268,7 @@ def members_are_harder(tree, node, local, apart, n_members, n_kept, rest, least,
     start, size = tree.candidates[node, 0], tree.candidates[node, 1]
     for c in range(start, start + size):
         j = tree.arena_index[c]
-        if rest > 0 and not desk.marked[j] and desk.phi[j] - desk.phi[p] <= least * separation(local, apart, j, p):
+        if rest > 0 and not desk.marked[j] and desk.phi[j] - desk.phi[p] <= least * apart[j, p]:
             rest -= 1
     for a in range(n_members):
         desk.marked[desk.members[a]] = False
@@ -306,12 +292,12 @@ def branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
     nearer = nearer_than_farthest(phi, members, n_members, desk.others, n_free, slack, desk.second)
     if n_excused < target[EXCUSES] and nearer >= free:
         found = hardest_rows(
-            phi, members, n_members, desk.second, nearer, local.sites, free, desk.rows_j, desk.rows_i, desk.farness
+            phi, members, n_members, desk.second, nearer, apart, free, desk.rows_j, desk.rows_i, desk.farness
         )  # fmt: skip
         rest, least = target[MEMBERS] - n_members, desk.farness[free - 1]
-        if found == free and not members_are_harder(tree, node, local, apart, n_members, n_kept, rest, least, desk):
+        if found == free and not members_are_harder(tree, node, m, apart, n_members, n_kept, rest, least, desk):
             branch_on_others(
-                tree, node, local, evidence, phi, found, desk.rows_j, desk.rows_i, KEPT, EXCUSED, incumbent
+                tree, node, local, evidence, apart, phi, found, desk.rows_j, desk.rows_i, KEPT, EXCUSED, incumbent
             )  # fmt: skip
             return False
     if n_members < target[MEMBERS]:
@@ -335,11 +321,11 @@ def branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
     free = target[SECOND_EXCUSES] + 1 - n_excused_second
     if n_seconds > 0 and n_excused_second < target[SECOND_EXCUSES] and nearer >= free:
         found = hardest_rows(
-            phi, members, n_seconds, desk.second, nearer, local.sites, free, desk.rows_j, desk.rows_i, desk.farness
+            phi, members, n_seconds, desk.second, nearer, apart, free, desk.rows_j, desk.rows_i, desk.farness
         )  # fmt: skip
         if found == free:
             branch_on_others(
-                tree, node, local, evidence, phi, found, desk.rows_j, desk.rows_i, KEPT_SECOND, EXCUSED_SECOND,
+                tree, node, local, evidence, apart, phi, found, desk.rows_j, desk.rows_i, KEPT_SECOND, EXCUSED_SECOND,
                 incumbent,
             )  # fmt: skip
             return False

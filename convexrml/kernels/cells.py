@@ -9,8 +9,9 @@ import numpy as np
 from numba import njit
 
 from convexrml.kernels.local import smallest
-from convexrml.kernels.pairs import nearest_of_pairs
+from convexrml.kernels.pairs import known_at_origin, nearest_of_pairs
 from convexrml.kernels.tree import CLASS, EXCUSES, MEMBERS, SECOND_EXCUSES, SECONDS
+from convexrml.kernels.vectors import same
 
 
 @njit(cache=True, nogil=True)
@@ -108,8 +109,8 @@ def nearest_in_cell(
         halves = drawn_apart(local, members, n_members, others, n_others, second, n_second, margin)
     return nearest_of_pairs(
         local.sites, halves, local.spreads, local.image, members, n_members, others, n_others, target[SECONDS],
-        second, n_second, local.room_lower, local.room_upper, local.boxed, tolerance, stop_at, w, 0, active,
-        multipliers, Q, R, work,
+        second, n_second, local.room_lower, local.room_upper, local.boxed, tolerance, stop_at,
+        known_at_origin(w.shape[0], halves), w, 0, active, multipliers, Q, R, work,
     )  # fmt: skip
 
 
@@ -138,12 +139,3 @@ def drawn_apart(local, members, n_members, others, n_others, second, n_second, m
         if not placed[members[a]]:
             halves[members[a]] += margin
     return halves
-
-
-@njit(cache=True, nogil=True)
-def same(sites, t, other):
-    """Whether two sites are one."""
-    for f in range(sites.shape[1]):
-        if sites[t, f] != sites[other, f]:
-            return False
-    return True

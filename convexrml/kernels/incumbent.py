@@ -11,7 +11,7 @@ from convexrml.kernels.local import half_scores, smallest
 from convexrml.kernels.pairs import SOLVED
 from convexrml.kernels.rounding import gap_rounding
 from convexrml.kernels.scores import votes_of_row
-from convexrml.kernels.vectors import dot
+from convexrml.kernels.vectors import copied, dot, row_dot
 
 _HALVINGS = 10
 _POOL = 64  # near negatives among which a group is looked for, and positives
@@ -148,9 +148,10 @@ def pool(row, start, stop):
     masked = row.copy()
     masked[start:stop] = np.inf
     n_negatives = min(smallest(masked, 0, N, min(_POOL, N), order), N - (stop - start))
-    index[:n_negatives] = order[:n_negatives]
+    copied(order, n_negatives, index)
     n_positives = smallest(row, start, stop, min(_POOL, N), order)
-    index[n_negatives : n_negatives + n_positives] = order[:n_positives]
+    for c in range(n_positives):
+        index[n_negatives + c] = order[c]
     return index[: n_negatives + n_positives].copy(), n_negatives
 
 
@@ -164,12 +165,12 @@ def first_point(sites, labels, row, room_lower, room_upper, boxed, rule, best, s
             step[f] = min(max(stretch * best[f], room_lower[f]), room_upper[f])
         if boxed or stretch == _STRETCHES[0]:
             for t in range(N):
-                slopes[t] = dot(sites[t], step)
+                slopes[t] = row_dot(sites, t, step)
         scale = 1.0 if boxed else stretch / _STRETCHES[0]
         for t in range(N):
             values[t] = 0.5 * row[t] - scale * slopes[t]
         if lost(rule, values, labels, space)[0]:
-            best[:] = step
+            copied(step, d, best)
             return np.sqrt(dot(best, best))
     return np.inf
 
@@ -194,7 +195,8 @@ def descended(local, rule, values, length, best, target, space):
         if rows < 0 or outcome != SOLVED or not reached < length * _GAIN:
             return length
         length = reached
-        best[:], target[:] = space.w, cell
+        copied(space.w, best.shape[0], best)
+        copied(cell, cell.shape[0], target)
         half_scores(local, best, values)
         most = 0.0
         for c in range(rows):
@@ -222,12 +224,12 @@ def exchanged(local, rule, length, best, target, n_rounds, space):
             local, target, phi, 0.0, tolerance, np.inf, space.w, space.active, space.multipliers, space.Q, space.R,
             space.work, space.members, space.others, space.second,
         )  # fmt: skip
-        rows[: max(n_rows, 0)] = space.active[: max(n_rows, 0)]
+        copied(space.active, n_rows, rows)
         before = length
         for c in range(2 * max(n_rows, 0)):
             if rows[c // 2] < 0:
                 continue
-            values[:] = phi
+            copied(phi, n, values)
             if c % 2 == 0:
                 values[rows[c // 2] % n] = -np.inf
             else:
@@ -239,7 +241,7 @@ def exchanged(local, rule, length, best, target, n_rounds, space):
             reached = np.sqrt(dot(space.w, space.w))
             if found >= 0 and outcome == SOLVED and reached < length * _GAIN:
                 length = reached
-                best[:] = space.w
+                copied(space.w, best.shape[0], best)
                 break
         if length == before:
             break
@@ -276,7 +278,7 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, n_exchanges, 
             for f in range(d):
                 ray[f] *= length / whole
         for t in range(n):
-            slopes[t] = dot(local.sites[t], ray)
+            slopes[t] = row_dot(local.sites, t, ray)
         theta = min(1.0, crossing(rule, local.halves, slopes, local.classes, values, space))  # not lost: at its end
         for t in range(n):
             values[t] = local.halves[t] - theta * slopes[t]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convexrml.kernels.rounding import STRETCH, gap_rounding, widened
 from convexrml.kernels.triplets import pair_bound
-from convexrml.kernels.vectors import distance, dot
+from convexrml.kernels.vectors import column_products, distance
 
 
 class Local(NamedTuple):
@@ -23,6 +23,8 @@ class Local(NamedTuple):
         Row in the training set of each point here; the first `n_negatives` are negatives.
     sites, halves, spreads, lengths, classes : (n, d) and (n,) arrays
         ``u_t``, ``h_t = score_t(z) / 2``, a bound on ``‖u_t − Mz‖₂``, ``‖x_t − m‖₂``, labels.
+    columns : (d, n) array
+        The sites once more, feature by feature.
     n_negatives : int
     image : (d,) array
         ``M (z − m)``.
@@ -37,6 +39,7 @@ class Local(NamedTuple):
 
     rows: NDArray[np.int64]
     sites: NDArray[np.float64]
+    columns: NDArray[np.float64]
     halves: NDArray[np.float64]
     spreads: NDArray[np.float64]
     lengths: NDArray[np.float64]
@@ -126,49 +129,56 @@ def gathered(
 ):  # fmt: skip
     """Copy the listed rows of a training set side by side."""
     n, d = index.shape[0], sites.shape[1]
-    own, halves, spreads = np.empty((n, d)), np.empty(n), np.empty(n)
+    own, columns, halves, spreads = np.empty((n, d)), np.empty((d, n)), np.empty(n), np.empty(n)
     its_lengths, classes = np.empty(n), np.empty(n, dtype=np.int64)
     for c in range(n):
         t = index[c]
-        own[c] = sites[t]
+        for f in range(d):
+            own[c, f], columns[f, c] = sites[t, f], sites[t, f]
         halves[c], spreads[c] = 0.5 * row[t], np.sqrt(max(squared[t] + offset, 0.0))
         its_lengths[c], classes[c] = lengths[t], labels[t]
     return Local(
-        index, own, halves, spreads, its_lengths, classes, n_negatives, image, room_lower, room_upper, boxed, rules,
-        z_length, reach,
+        index, own, columns, halves, spreads, its_lengths, classes, n_negatives, image, room_lower, room_upper, boxed,
+        rules, z_length, reach,
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def half_scores(local, w, phi):
     """Write ``φ_t(w)`` of all local points into `phi`."""
-    for t in range(phi.shape[0]):
-        phi[t] = local.halves[t] - dot(local.sites[t], w)
+    halves = local.halves
+    column_products(local.columns, halves.shape[0], w, phi)
+    for t in range(halves.shape[0]):
+        phi[t] = halves[t] - phi[t]
 
 
 @njit(cache=True, nogil=True)
-def separations(local):
-    """``‖u_i − u_j‖₂``, carried above the true one, of negatives j and positives i: ``(n_negatives, n_positives)``."""
-    n, m = local.halves.shape[0], local.n_negatives
-    result = np.empty((m, n - m))
-    for j in range(m):
-        for i in range(m, n):
-            apart = distance(local.sites[i], local.sites[j], 2.0)
-            result[j, i - m] = widened(local.rules, local.lengths[i], local.lengths[j], apart)
+def separations(local, first, last):
+    """``‖u_i − u_j‖₂``, carried above the true one, of negatives j and points i: ``(n_negatives, last − first)``."""
+    result = np.empty((local.n_negatives, last - first))
+    for j in range(local.n_negatives):
+        for i in range(first, last):
+            apart = distance(local.sites, i, j, 2.0)
+            result[j, i - first] = widened(local.rules, local.lengths[i], local.lengths[j], apart)
     return result
 
 
 @njit(cache=True, nogil=True)
-def narrowed(local, apart, radius):
-    """Which points still matter once distances are known: all negatives, and positives that some of these can pass.
+def narrowed(local, apart, bounds, radius):
+    """Which points still matter once distances are known: negatives in reach, and positives that these can pass.
 
-    Within the ball negative j is no farther than positive i only if ``h_j − h_i ≥ −‖u_i − u_j‖ radius``.
+    A negative whose s-th largest bound (`largest_bounds`) reaches the radius has s nearer positives in all of the ball,
+    and changes no vote that is lost there: see `matter`.  In the ball negative j is farther than positive i only if
+    ``h_i − h_j ≤ ‖u_i − u_j‖ radius``; a positive that no negative in reach can pass is farther than all members.
     """
     n, m = local.halves.shape[0], local.n_negatives
-    useful = np.ones(n, dtype=np.bool_)
+    useful = np.zeros(n, dtype=np.bool_)
+    for j in range(m):
+        useful[j] = bounds[j, bounds.shape[1] - 1] < radius
     for i in range(m, n):
-        useful[i] = False
         for j in range(m):
+            if not useful[j]:
+                continue
             loss = 0.5 * gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, local.reach)
             if local.halves[i] - local.halves[j] <= apart[j, i - m] * radius + loss:
                 useful[i] = True
@@ -232,10 +242,5 @@ def largest_bounds_outside(local, other, apart, count):
             gap -= gap_rounding(local.rules, local.lengths[i], local.lengths[j], local.z_length, 0.0)
             if gap <= 0.0:
                 continue
-            if i >= m:
-                between = apart[j, i - m]
-            else:
-                between = distance(local.sites[i], local.sites[j], 2.0)
-                between = widened(local.rules, local.lengths[i], local.lengths[j], between)
-            enter(result[j], gap / (2.0 * between) if between > 0.0 else np.inf)
+            enter(result[j], gap / (2.0 * apart[j, i]) if apart[j, i] > 0.0 else np.inf)
     return result

@@ -40,7 +40,7 @@ def witnessed(local, offsets, z, shift, box_lower, box_upper, rule, target, near
         if np.sqrt(dot(step, step)) > radius or not admissible(z, step, box_lower, box_upper, shift, moved):
             continue
         for t in range(n):
-            values[t] = one_score(local.sites[t], offsets[local.rows[t]], moved)
+            values[t] = one_score(local.sites, t, offsets[local.rows[t]], moved)
         if lost(rule, values, local.classes, space)[0]:
             sure = is_sure(local, target, phi, values, np.sqrt(dot(moved, moved)), space)
             return blur_of(local, space.active, space.multipliers, rows, space.w), sure
@@ -80,7 +80,7 @@ def blur_of(local, active, multipliers, rows, w):
     for k in range(rows):
         if active[k] >= 0:
             j, i = active[k] // n, active[k] % n
-            apart = distance(local.sites[i], local.sites[j], 2.0)
+            apart = distance(local.sites, i, j, 2.0)
             nearest = max(nearest, moved / apart if apart > 0.0 else 0.0)
             total += max(multipliers[k], 0.0)
     return max(nearest, moved * total / length if length > 0.0 else 0.0)

@@ -34,25 +34,27 @@ def proved(evidence, rules):
 @njit(cache=True, nogil=True)
 def weighed(local, active, multipliers, m, normal, magnitude, row):
     """The evidence in m multipliers; `normal` receives ``−Σ λ_k a_k``.  Deductions as in `search.proved_bound`."""
-    n, d = local.sites.shape
+    sites, lengths, rules, z_length, reach = local.sites, local.lengths, local.rules, local.z_length, local.reach
+    halves, room_lower, room_upper = local.halves, local.room_lower, local.room_upper
+    n, d = sites.shape
     gamma = 4.0 * (m + 2 * d + 8) * _ROUNDOFF
     normal[:], magnitude[:] = 0.0, 0.0
     value, size, value_error, length_error = 0.0, 0.0, 0.0, 0.0
     for k in range(m):
         multiplier = max(multipliers[k], 0.0)
-        term = -multiplier * bound_of(local.halves, local.room_lower, local.room_upper, active[k])
+        term = -multiplier * bound_of(halves, room_lower, room_upper, active[k])
         value += term
         size += abs(term)
-        normal_of(local.sites, active[k], row)
+        normal_of(sites, active[k], row)
         for f in range(d):
             normal[f] -= multiplier * row[f]
         if active[k] >= 0:
             j, i = active[k] // n, active[k] % n
-            a_i, a_j = local.lengths[i], local.lengths[j]
-            value_error += 0.5 * multiplier * gap_rounding(local.rules, a_i, a_j, local.z_length, local.reach)
-            length_error += multiplier * widened(local.rules, a_i, a_j, 0.0)
+            a_i, a_j = lengths[i], lengths[j]
+            value_error += 0.5 * multiplier * gap_rounding(rules, a_i, a_j, z_length, reach)
+            length_error += multiplier * widened(rules, a_i, a_j, 0.0)
             for f in range(d):
-                magnitude[f] += multiplier * (abs(local.sites[i, f]) + abs(local.sites[j, f]))
+                magnitude[f] += multiplier * (abs(sites[i, f]) + abs(sites[j, f]))
         else:
             magnitude[(-1 - active[k]) % d] += multiplier
     return Evidence(

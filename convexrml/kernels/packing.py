@@ -11,8 +11,9 @@ from numba import njit
 
 from convexrml.kernels.branching import listed_but, nearer_than_farthest
 from convexrml.kernels.multipliers import proved, weighed
-from convexrml.kernels.pairs import nearest_of_pairs
+from convexrml.kernels.pairs import Known, nearest_of_pairs
 from convexrml.kernels.tree import EXCUSES, MEMBER, MEMBERS, SECONDS, recall, trail
+from convexrml.kernels.vectors import copied
 
 
 @njit(cache=True, nogil=True)
@@ -76,18 +77,23 @@ def packed(tree, node, local, target, incumbent, slack, desk):
         desk.excused[n_excused + c] = desk.kept[c]
     n_free = listed_but(desk.marked, desk.excused, n_excused + n_kept, m, n, desk.others)
     left = nearer_than_farthest(desk.phi, desk.members, n_members, desk.others, n_free, slack, desk.second)
-    desk.others[:n_kept] = desk.kept[:n_kept]
+    copied(desk.kept, n_kept, desk.others)
     n_low, n_fixed = decided(tree, node, local, target, n_members, n_kept, n_kept, n_excused, desk)
+    known = with_columns(local, desk, n_low, n_fixed, left)
     bound = np.inf
     for g in range(groups):
         if left < groups - g:
             return 0.0
-        desk.others[n_fixed : n_fixed + left] = desk.second[:left]
+        for c in range(left):
+            desk.others[n_fixed + c] = desk.second[c]
+        copied(desk.w, d, known.start)
+        for c in range(known.n_listed):
+            known.phi[known.listed[c]] = desk.phi[known.listed[c]]
         rows, _ = nearest_of_pairs(
             local.sites, local.halves, local.spreads, local.image, desk.members, n_low, desk.others, n_fixed + left,
             0, desk.second, 0, local.room_lower, local.room_upper, local.boxed, 1e-3 * slack,
-            incumbent * (1.0 + 1e-6), desk.magnitude, recall(tree, node, desk.active, desk.multipliers), desk.active,
-            desk.multipliers, desk.Q, desk.R, desk.work,
+            incumbent * (1.0 + 1e-6), known, desk.magnitude, recall(tree, node, desk.active, desk.multipliers),
+            desk.active, desk.multipliers, desk.Q, desk.R, desk.work,
         )  # fmt: skip
         evidence = weighed(
             local, desk.active, desk.multipliers, rows, desk.normal, desk.magnitude, desk.work[0, :d]
@@ -97,6 +103,25 @@ def packed(tree, node, local, target, incumbent, slack, desk):
             return 0.0
         left = without_active(desk.second, left, desk.active, rows, n, desk.marked)
     return bound
+
+
+@njit(cache=True, nogil=True)
+def with_columns(local, desk, n_low, n_fixed, left):
+    """The sites of all members and others that a node's groups are made of, feature by feature."""
+    listed, pool, columns, count = desk.places, desk.pool, local.columns, 0
+    for c in range(n_low):
+        listed[count] = desk.members[c]
+        count += 1
+    for c in range(n_fixed):
+        listed[count] = desk.others[c]
+        count += 1
+    for c in range(left):
+        listed[count] = desk.second[c]
+        count += 1
+    for f in range(columns.shape[0]):
+        for c in range(count):
+            pool[f, c] = columns[f, listed[c]]
+    return Known(desk.start, desk.pool_phi, listed, pool, desk.value, count)
 
 
 @njit(cache=True, nogil=True)

@@ -6,39 +6,78 @@ the second are the first few of those of the first.  A row between member j and 
 upper side of feature f of a box ``−1 − f``, its lower side ``−1 − d − f``.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from convexrml.kernels.active_set import EMPTY, NEGLIGIBLE, enforce, orthogonal_part
-from convexrml.kernels.vectors import dot
+from convexrml.kernels.vectors import column_products, copied, dot, row_dot
 
 SOLVED, PASSED, INFEASIBLE, UNFINISHED = 0, 1, 2, 3
 _LENGTH_TOLERANCE = 2.0**-50  # of ‖w‖, for the sides of a box
 
 
-@njit(cache=True, nogil=True)
-def worst_pair(sites, halves, spreads, image, members, n_members, others, n_others, w, length):
-    """The farthest member, the nearest other, and by how much the first is farther.
+class Known(NamedTuple):
+    """Half scores `phi` at a point `start`, which tell the sites that have to be read from those that do not.
 
-    ``φ_i(w) ≥ h_i − ⟨Mz, w⟩ − spread_i ‖w‖``: others that cannot be the nearest are passed over unread.
+    If `n_listed` is positive, as many columns hold the sites of all points in question, which are `listed`: their half
+    scores are then computed wherever they are needed, which is fast where they are few.  `total` is work space.
     """
-    high, j, low, i = -np.inf, -1, np.inf, -1
+
+    start: NDArray[np.float64]
+    phi: NDArray[np.float64]
+    listed: NDArray[np.int64]
+    columns: NDArray[np.float64]
+    total: NDArray[np.float64]
+    n_listed: int
+
+
+@njit(cache=True, nogil=True)
+def known_at_origin(d, halves):
+    """The half scores at 0."""
+    none = np.empty(0)
+    return Known(np.zeros(d), halves, np.empty(0, dtype=np.int64), np.empty((0, 0)), none, 0)
+
+
+@njit(cache=True, nogil=True)
+def known_at(known, halves, w):
+    """Compute the half scores of the listed points at another point."""
+    phi, listed, total = known.phi, known.listed, known.total
+    column_products(known.columns, known.n_listed, w, total)
+    for c in range(known.n_listed):
+        phi[listed[c]] = halves[listed[c]] - total[c]
+    copied(w, w.shape[0], known.start)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def worst_pair(sites, halves, spreads, members, n_members, others, n_others, w, phi, shift, moved):
+    """The farthest member, the nearest other, and by how much the first is farther; 0 if it is not.
+
+    ``|φ_t(w) − φ_t(w₀) + shift| ≤ spread_t ‖w − w₀‖``, where `phi` holds ``φ_t(w₀)``, shift is ``⟨Mz, w − w₀⟩``, and
+    `moved` the last factor: points that can be neither the farthest nor the nearest are passed over unread.
+    """
+    high, j = -np.inf, -1
     for a in range(n_members):
-        value = halves[members[a]] - dot(sites[members[a]], w)
+        t = members[a]
+        if phi[t] - shift + spreads[t] * moved <= high:
+            continue
+        value = halves[t] - row_dot(sites, t, w)
         if value > high:
-            high, j = value, members[a]
-    centre = dot(image, w)
+            high, j = value, t
+    low, i = high, -1
     for c in range(n_others):
         t = others[c]
-        if halves[t] - centre - spreads[t] * length >= low:
+        if phi[t] - shift - spreads[t] * moved >= low:
             continue
-        value = halves[t] - dot(sites[t], w)
+        value = halves[t] - row_dot(sites, t, w)
         if value < low:
             low, i = value, t
-    return high - low, j, i
+    return high - low if i >= 0 else 0.0, j, i
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def normal_of(sites, index, row):
     """Write the normal of a row (numbered as above) into `row`: ``u_i − u_j``, or ± a unit vector."""
     n, d = sites.shape
@@ -52,7 +91,7 @@ def normal_of(sites, index, row):
         row[f % d] = 1.0 if f < d else -1.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def bound_of(halves, room_lower, room_upper, index):
     """The right-hand side of a row: ``h_i − h_j``, or the room to a side."""
     n, d = halves.shape[0], room_lower.shape[0]
@@ -60,6 +99,16 @@ def bound_of(halves, room_lower, room_upper, index):
         return halves[index % n] - halves[index // n]
     f = -1 - index
     return room_upper[f] if f < d else -room_lower[f - d]
+
+
+@njit(cache=True, nogil=True)
+def led_to(sites, active, multipliers, m, row, w):
+    """Write ``−Σ λ_k a_k``, where m active rows lead, into `w`."""
+    w[:] = 0.0
+    for k in range(m):
+        normal_of(sites, active[k], row)
+        for f in range(w.shape[0]):
+            w[f] -= multipliers[k] * row[f]
 
 
 @njit(cache=True, nogil=True)
@@ -84,32 +133,40 @@ def factorised(sites, active, m, multipliers, w, Q, R, coefficients, direction, 
 @njit(cache=True, nogil=True)
 def nearest_of_pairs(
     sites, halves, spreads, image, members, n_members, others, n_others, n_second, second, n_second_others,
-    room_lower, room_upper, boxed, tolerance, stop_at, w, m, active, multipliers, Q, R, work,
+    room_lower, room_upper, boxed, tolerance, stop_at, known, w, m, active, multipliers, Q, R, work,
 ):  # fmt: skip
     """``min ½‖w‖²`` such that every member is no farther than every other (and w in the box): m and the outcome.
 
     Starts from the m active rows handed in, which have to be optimal for themselves (m = 0: from w = 0), and adds the
-    most violated row; the multipliers stay dual feasible, so that at every moment they prove a lower bound.  `w`,
-    `active` and `multipliers` receive the answer; `work` is ``(4, d + 2)``.  Outcomes: SOLVED to `tolerance`; PASSED,
-    ‖w‖ reached `stop_at`; INFEASIBLE, and the multipliers tend to a proof of it; UNFINISHED at the iteration limit.
+    most violated row; the multipliers stay dual feasible, so that at every moment they prove a lower bound.  Half
+    scores are best `known` where the active rows handed in lead.  `w`, `active` and `multipliers` receive the answer;
+    `work` is ``(4, d + 2)``.  Outcomes: SOLVED to `tolerance`; PASSED, ‖w‖ reached `stop_at`; INFEASIBLE, and the
+    multipliers tend to a proof of it; UNFINISHED at the iteration limit.
     """
     d = sites.shape[1]
     row, direction, coefficients, ratio = work[0, :d], work[1, :d], work[2], work[3]
-    n = sites.shape[0]
+    n, start, phi = sites.shape[0], known.start, known.phi
     if m > 0 and not factorised(sites, active, m, multipliers, w, Q, R, coefficients, direction, row):
         m = 0
     if m == 0:
         w[:] = 0.0
-    for _ in range(50 * (d + 10)):
+    for round in range(50 * (d + 10)):
         length = np.sqrt(dot(w, w))
         if m > 0 and length >= stop_at:
             return m, PASSED
+        if round > 0 and known.n_listed > 0:
+            known_at(known, halves, w)
+        shift, moved = 0.0, 0.0
+        for f in range(d):
+            shift += image[f] * (w[f] - start[f])
+            moved += (w[f] - start[f]) * (w[f] - start[f])
+        moved = np.sqrt(moved)
         violation, j, i = worst_pair(
-            sites, halves, spreads, image, members, n_members, others, n_others, w, length
+            sites, halves, spreads, members, n_members, others, n_others, w, phi, shift, moved
         )  # fmt: skip
         if n_second > 0:
             again, j2, i2 = worst_pair(
-                sites, halves, spreads, image, members, n_second, second, n_second_others, w, length
+                sites, halves, spreads, members, n_second, second, n_second_others, w, phi, shift, moved
             )  # fmt: skip
             if again > violation:
                 violation, j, i = again, j2, i2

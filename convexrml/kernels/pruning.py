@@ -5,7 +5,7 @@ from numba import njit
 
 from convexrml.kernels.rounding import STRETCH, gap_rounding, widened
 from convexrml.kernels.triplets import pair_bound
-from convexrml.kernels.vectors import dot
+from convexrml.kernels.vectors import dot, row_dot
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +78,7 @@ def positives_in_touch(
         margin = (spreads[c] + spread) * reach + rounding
         if centre + spreads[c] * length - halves[c] - own < -margin:
             continue
-        if dot(sites[positives[c]], delta) - halves[c] - own >= -margin:
+        if row_dot(sites, positives[c], delta) - halves[c] - own >= -margin:
             found[touching] = positives[c]
             touching += 1
     return touching

@@ -45,7 +45,7 @@ def pair_bound(sites, lengths, row, i, j, dual_order, rules, z_length, reach):
     gap = row[j] - row[i] - gap_rounding(rules, lengths[i], lengths[j], z_length, reach)
     if gap <= 0.0:
         return 0.0
-    return triplet_bound(gap, widened(rules, lengths[i], lengths[j], distance(sites[i], sites[j], dual_order)))
+    return triplet_bound(gap, widened(rules, lengths[i], lengths[j], distance(sites, i, j, dual_order)))
 
 
 @njit(cache=True, nogil=True)

@@ -4,17 +4,17 @@ import numpy as np
 from numba import njit
 
 from convexrml.kernels.rounding import score_rounding
-from convexrml.kernels.vectors import dot
+from convexrml.kernels.vectors import dot, same
 
 NOT, ROUNDED, SURE = range(3)
 
 
 @njit(cache=True, nogil=True)
-def one_score(site, offset, centred):
-    """``c − 2⟨u, p⟩`` in the order of summation of `scores`, so with the same bits."""
+def one_score(sites, i, offset, centred):
+    """``c − 2⟨u_i, p⟩`` in the order of summation of `scores`, so with the same bits."""
     total = 0.0
     for f in range(centred.shape[0]):
-        total += centred[f] * site[f]
+        total += centred[f] * sites[i, f]
     return offset - 2.0 * total
 
 
@@ -24,25 +24,16 @@ def is_witness(sites, offsets, points, lengths, rules, j, positives, count, cent
 
     It is sure if every difference of scores exceeds what rounding may do to it, or the training points are the same.
     """
-    own, p_length = one_score(sites[j], offsets[j], centred), np.sqrt(dot(centred, centred))
+    own, p_length = one_score(sites, j, offsets[j], centred), np.sqrt(dot(centred, centred))
     verdict = SURE
     for c in range(count):
         i = positives[c]
-        other = one_score(sites[i], offsets[i], centred)
+        other = one_score(sites, i, offsets[i], centred)
         if other < own:
             return NOT
-        if other - own < score_rounding(rules, lengths[i], lengths[j], p_length) and not same(points[i], points[j]):
+        if other - own < score_rounding(rules, lengths[i], lengths[j], p_length) and not same(points, i, j):
             verdict = ROUNDED
     return verdict
-
-
-@njit(cache=True, nogil=True)
-def same(x, y):
-    """Whether two rows are equal, entry by entry."""
-    for f in range(x.shape[0]):
-        if x[f] != y[f]:
-            return False
-    return True
 
 
 @njit(cache=True, nogil=True)
