@@ -113,8 +113,8 @@ class KNearestSearch:
         self.longest = float(data.rounding.lengths.max())
         self.space = incumbent.space_for(N, d, n_neighbors, self.n_classes)
         self.attacked = attack.Data(
-            data.sites, data.offsets, data.points, self.labels, data.rounding.lengths, data.class_start, data.shift,
-            data.rounding.rules, data.euclidean,
+            data.sites, data.columns, data.offsets, data.points, self.labels, data.rounding.lengths, self.longest,
+            data.class_start, data.shift, data.rounding.rules, data.euclidean,
         )  # fmt: skip
 
     def rule(self, label: int) -> incumbent.Rule:
@@ -146,18 +146,20 @@ class KNearestSearch:
         place = attack.Place(
             q.z, q.centred, q.image, q.row, q.squared, q.offset, q.box_lower, q.box_upper, self.box is not None
         )  # fmt: skip
-        first = attack.first_found(self.attacked, place, rule, n_rays, best, target, self.space)
+        step = np.empty(len(q.z))
+        first, blur, sure = attack.found(
+            self.attacked, place, rule, n_rays, n_exchanges, best, target, self.space, step
+        )  # fmt: skip
         if first == 0:
             return Witness(0.0, np.zeros(len(q.z)), 0.0)
         if math.isinf(first):
             best = self._any_point(q)
             first = math.sqrt(float(best @ best))
-        if math.isnan(first):
-            return None
-        step = np.empty(len(q.z))
-        blur, sure = attack.nearest_found(
-            self.attacked, place, rule, first, n_exchanges, best, target, self.space, step
-        )  # fmt: skip
+            if math.isnan(first):
+                return None
+            blur, sure = attack.nearest_found(
+                self.attacked, place, rule, first, n_exchanges, best, target, self.space, step
+            )  # fmt: skip
         if blur < 0:  # on the boundary as far as floats tell, on neither side for sure
             step = best
         return Witness(witnessed_norm(q.z, step, _L2), step, float(blur), sure)
@@ -252,8 +254,8 @@ class KNearestSearch:
         z_length = float(np.linalg.norm(q.centred))
         reach = z_length + far
         index, n_negatives = local.matter(
-            data.sites, data.rounding.lengths, q.row, q.squared, q.offset, start, stop, radius, (self.k + 1) // 2,
-            rules, z_length, reach,
+            data.sites, data.rounding.lengths, self.longest, q.row, q.squared, q.offset, start, stop, radius,
+            (self.k + 1) // 2, rules, z_length, reach,
         )  # fmt: skip
         return self._gathered(q, index, n_negatives, far)
 

@@ -12,7 +12,7 @@ from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import local, multipliers
 from convexrml.kernels.branching import desk_for
 from convexrml.kernels.incumbent import slack_of
-from convexrml.kernels.pairs import known_at_origin, nearest_of_pairs
+from convexrml.kernels.pairs import Known, nearest_of_pairs
 from convexrml.queries import Query
 
 Indices = NDArray[np.int64]
@@ -107,11 +107,12 @@ class MajorityCase:
         The desk's `normal` receives the step to that point.
         """
         near, desk = self.near, self.desk
+        known = Known(np.zeros(len(desk.w)), near.halves.copy(), desk.all, near.columns, desk.value, len(near.halves))
         rows, _ = nearest_of_pairs(
             near.sites, near.halves, near.spreads, near.image, inside, len(inside), outside, len(outside), 0, outside,
             0, near.room_lower, near.room_upper, near.boxed, 1e-3 * self.slack, self.radius * (1 + 1e-6),
-            known_at_origin(len(desk.w), near.halves), desk.w, 0, desk.active, desk.multipliers, desk.Q, desk.R,
-            desk.work,
+            known, desk.w, 0,
+            desk.active, desk.multipliers, desk.Q, desk.R, desk.work,
         )  # fmt: skip
         active, weights = desk.active[:rows].copy(), np.maximum(desk.multipliers[:rows], 0.0)
         evidence = multipliers.weighed(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.kernels.witness import witnessed_length
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.rounding import UNIT_ROUNDOFF
@@ -35,6 +36,8 @@ def witnessed_norms(Z: NDArray[np.float64], perturbations: NDArray[np.float64], 
 
 def witnessed_norm(z: NDArray[np.float64], perturbation: NDArray[np.float64], norm: Norm) -> float:
     """`witnessed_norms` of one perturbation."""
+    if norm.order == 2:
+        return float(witnessed_length(z, perturbation))
     return float(witnessed_norms(z, perturbation, norm))
 
 

@@ -33,23 +33,62 @@ def plain(kernel):
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 7, 8, 9, 33])
 def test_inner_products_and_distances(d):
     rng = np.random.default_rng(d)
-    u, v = rng.standard_normal((2, d))
+    U = rng.standard_normal((2, d))
+    u, v = U
     assert vectors.dot(u, v) == plain(vectors.dot)(u, v)
+    assert vectors.row_dot(U, 1, u) == plain(vectors.row_dot)(U, 1, u) == vectors.dot(v, u)
     assert abs(vectors.dot(u, v) - u @ v) <= 2 * d * 2.0**-53 * (np.abs(u) @ np.abs(v))
     for order in ORDERS:
-        assert vectors.distance(u, v, order) == plain(vectors.distance)(u, v, order) == vectors.distance(v, u, order)
-        np.testing.assert_allclose(
-            vectors.distance(u, v, order), np.linalg.norm(u - v, ord=order), rtol=1e-15 * (d + 4)
-        )
-        assert vectors.distance(u, u, order) == 0.0
+        found = vectors.distance(U, 0, 1, order)
+        assert found == plain(vectors.distance)(U, 0, 1, order) == vectors.distance(U, 1, 0, order)
+        np.testing.assert_allclose(found, np.linalg.norm(u - v, ord=order), rtol=1e-15 * (d + 4))
+        assert vectors.distance(U, 0, 0, order) == 0.0
+    assert vectors.same(U, 1, 1) and plain(vectors.same)(U, 1, 1) and not vectors.same(U, 0, 1)
+
+
+@pytest.mark.parametrize("d", [1, 3, 4, 6, 8, 17])
+def test_inner_products_with_columns(d):
+    """Those of the first `count`; others stay.  Equal columns give equal bits, wherever they stand."""
+    rng = np.random.default_rng(d)
+    sites, p = rng.standard_normal((43, d)), rng.standard_normal(d)
+    sites[[5, 29]] = sites[17]
+    columns = np.ascontiguousarray(sites.T)
+    for kernel in (vectors.column_products, plain(vectors.column_products)):
+        products = np.full(43, np.nan)
+        kernel(columns, 40, p, products)
+        bound = 2 * d * 2.0**-53 * (np.abs(sites[:40]) @ np.abs(p))
+        assert (np.abs(products[:40] - sites[:40] @ p) <= bound).all() and np.isnan(products[40:]).all()
+        assert products[5] == products[17] == products[29]
 
 
 def test_whole_numbers_give_exact_sums():
     rng = np.random.default_rng(0)
-    u, v = rng.integers(-100, 100, (2, 23)).astype(float)
+    U = rng.integers(-100, 100, (2, 23)).astype(float)
+    u, v = U
     assert vectors.dot(u, v) == int(u.astype(int) @ v.astype(int))
-    assert vectors.distance(u, v, 1.0) == np.abs(u - v).sum()
-    assert vectors.distance(u, v, np.inf) == np.abs(u - v).max()
+    assert vectors.distance(U, 0, 1, 1.0) == np.abs(u - v).sum()
+    assert vectors.distance(U, 0, 1, np.inf) == np.abs(u - v).max()
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_votes_count_ties_as_they_serve_the_other_label_best(k):
+    """By definition: sort by score, at equal scores the label `own` last and the other label first."""
+    rng = np.random.default_rng(k)
+    tied_at_the_end = 0
+    for _ in range(300):
+        N = int(rng.integers(k, 14))
+        row, labels = rng.integers(0, 6, N).astype(float), rng.integers(0, 3, N)
+        last = np.sort(row)[k - 1]
+        tied_at_the_end += (row == last).sum() > (np.sort(row)[:k] == last).sum()
+        expected = []
+        for other in range(3):
+            order = sorted(range(N), key=lambda i: (row[i], 2 * (labels[i] == 0) - (labels[i] == other)))
+            expected.append(sum(labels[i] == other for i in order[:k]))
+        for kernel in (score_kernels.votes_of_row, plain(score_kernels.votes_of_row)):
+            space = np.empty(k), np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
+            votes, most, other = kernel(row, labels, 0, k, *space)
+            assert votes == expected[0] and most == max(expected[1:]) and expected[other] == most
+    assert 50 < tied_at_the_end < 300
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2), (2, 64, 3), (2, 65, 4), (5, 130, 9)])
@@ -125,7 +164,7 @@ def one_pair(sites, lengths, row, i, j, order, rules, z_length, reach=0.0):
     far = max(z_length + reach_widening * (z_length + a_j), reach)
     deduction = 2 * unit * (a_i * a_i + a_j * a_j + 2 * (a_i + a_j) * far) + lost_score * (1 + a_i + a_j + far)
     gap = row[j] - row[i] - deduction
-    separation = stretch * vectors.distance(sites[i], sites[j], order)
+    separation = stretch * vectors.distance(sites, i, j, order)
     separation = separation + site_widening * unit * (a_i + a_j) + lost_length
     return 0.0 if gap <= 0 else (np.inf if separation == 0 else gap / (2 * separation))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from convexrml.kernels.incumbent import aim, attacked, crossing, first_point, lost, pool
 from convexrml.kernels.local import gathered, matter, smallest
 from convexrml.kernels.lost_vote import witnessed
-from convexrml.kernels.vectors import distance, dot, row_dot
+from convexrml.kernels.vectors import column_products, distance, dot
 
 _MANY_RAYS = 64
 _NORMALS = 3  # half-spaces, and groups of them, whose normals are followed
@@ -25,10 +25,12 @@ class Data(NamedTuple):
     """
 
     sites: NDArray[np.float64]
+    columns: NDArray[np.float64]
     offsets: NDArray[np.float64]
     points: NDArray[np.float64]
     labels: NDArray[np.int64]
     lengths: NDArray[np.float64]
+    longest: float
     class_start: NDArray[np.int64]
     shift: NDArray[np.float64]
     rules: NDArray[np.float64]
@@ -76,7 +78,7 @@ def first_found(data, place, rule, n_rays, best, target, space):
         )  # fmt: skip
         if first < np.inf:
             first = first_point(
-                data.sites, data.labels, place.row, near.room_lower, near.room_upper, near.boxed, rule, best, space
+                data.columns, data.labels, place.row, near.room_lower, near.room_upper, near.boxed, rule, best, space
             )
         if first < np.inf:
             return first if data.euclidean else along_normals(data, place, rule, first, best, space)
@@ -124,14 +126,23 @@ def along_normals(data, place, rule, length, best, space):
         for f in range(d):
             centre[f] = place.z[f] + length / norm * normal[f]
         whole = aim(place.z, centre, place.box_lower, place.box_upper, ray)
-        for t in range(N):
-            slopes[t] = row_dot(data.sites, t, ray)
+        column_products(data.columns, N, ray, slopes)
         theta = crossing(rule, halves, slopes, data.labels, values, space)
         if theta * whole < length:
             length = theta * whole
             for f in range(d):
                 best[f] = theta * ray[f]
     return length
+
+
+@njit(cache=True, nogil=True)
+def found(data, place, rule, n_rays, n_exchanges, best, target, space, step):
+    """`first_found`, and where that is a point, `nearest_found` from there: what both return."""
+    first = first_found(data, place, rule, n_rays, best, target, space)
+    if first == 0.0 or not first < np.inf:
+        return first, -1.0, False
+    blur, sure = nearest_found(data, place, rule, first, n_exchanges, best, target, space, step)
+    return first, blur, sure
 
 
 @njit(cache=True, nogil=True)
@@ -143,9 +154,9 @@ def nearest_found(data, place, rule, first, n_exchanges, best, target, space, st
     """
     start, stop = data.class_start[rule.own], data.class_start[rule.own + 1]
     z_length = np.sqrt(dot(place.centred, place.centred))
-    radius = max(first * _BEYOND, SMALLEST_BALL * (z_length + data.lengths.max()))
+    radius = max(first * _BEYOND, SMALLEST_BALL * (z_length + data.longest))
     index, n_negatives = matter(
-        data.sites, data.lengths, place.row, place.squared, place.offset, start, stop, radius,
+        data.sites, data.lengths, data.longest, place.row, place.squared, place.offset, start, stop, radius,
         (rule.n_neighbors + 1) // 2, data.rules, z_length, z_length + radius,
     )  # fmt: skip
     complete, far = n_negatives > 0, radius

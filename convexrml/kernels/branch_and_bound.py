@@ -75,7 +75,7 @@ def solve(tree, node, local, target, incumbent, slack, desk):
         local.sites, local.halves, local.spreads, local.image, desk.members, n_low, desk.others, n_others,
         n_seconds, desk.second, n_second, local.room_lower, local.room_upper, local.boxed, 1e-3 * slack,
         incumbent * (1.0 + 1e-6),
-        Known(desk.normal, desk.phi, desk.places, desk.pool, desk.value, 0), desk.w, rows, desk.active,
+        Known(desk.normal, desk.phi, desk.all, local.columns, desk.value, n), desk.w, rows, desk.active,
         desk.multipliers, desk.Q, desk.R, desk.work,
     )  # fmt: skip
 

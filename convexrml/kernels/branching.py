@@ -46,6 +46,7 @@ class Desk(NamedTuple):
     farness: NDArray[np.float64]
     places: NDArray[np.int64]
     value: NDArray[np.float64]
+    all: NDArray[np.int64]
     pool: NDArray[np.float64]
     pool_phi: NDArray[np.float64]
     start: NDArray[np.float64]
@@ -66,9 +67,9 @@ def desk_for(n, d, k):
         np.empty(n), np.zeros(n, dtype=np.bool_), np.empty(k + 1, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(k + 1, dtype=np.int64),
-        np.empty(k + 1, dtype=np.int64), np.empty(k + 1), np.empty(n, dtype=np.int64), np.empty(n), np.empty((d, n)),
-        np.empty(n), np.empty(d), np.empty(d + 2, dtype=np.int64), np.empty(d + 2), np.empty((d + 1, d)),
-        np.empty((d + 1, d + 1)), np.empty((4, d + 2)), np.empty(d), np.empty(d), np.empty(d),
+        np.empty(k + 1, dtype=np.int64), np.empty(k + 1), np.empty(n, dtype=np.int64), np.empty(n), np.arange(n),
+        np.empty((d, n)), np.empty(n), np.empty(d), np.empty(d + 2, dtype=np.int64), np.empty(d + 2),
+        np.empty((d + 1, d)), np.empty((d + 1, d + 1)), np.empty((4, d + 2)), np.empty(d), np.empty(d), np.empty(d),
     )  # fmt: skip
 
 

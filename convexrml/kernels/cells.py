@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 
 from convexrml.kernels.local import smallest
-from convexrml.kernels.pairs import known_at_origin, nearest_of_pairs
+from convexrml.kernels.pairs import Known, nearest_of_pairs
 from convexrml.kernels.tree import CLASS, EXCUSES, MEMBERS, SECOND_EXCUSES, SECONDS
-from convexrml.kernels.vectors import same
+from convexrml.kernels.vectors import copied, same
 
 
 @njit(cache=True, nogil=True)
@@ -94,23 +94,24 @@ def target_is_met(local, target, phi, slack):
 
 
 @njit(cache=True, nogil=True)
-def nearest_in_cell(
-    local, target, phi, margin, tolerance, stop_at, w, active, multipliers, Q, R, work, members, others, second
-):  # fmt: skip
+def nearest_in_cell(local, target, phi, margin, tolerance, stop_at, space):
     """The point of least norm in the cell that is read off `phi`, narrowed by a margin: rows and outcome.
 
-    −1 rows where there is no such cell.
+    The space's `w`, `active` and `multipliers` receive the answer; −1 rows where there is no such cell.
     """
+    n, members, others, second = local.halves.shape[0], space.members, space.others, space.second
     n_members, n_others, n_second = cell_at(local, target, phi, members, others, second)
     if n_members == 0:
         return -1, 0
     halves = local.halves
     if margin > 0.0:
         halves = drawn_apart(local, members, n_members, others, n_others, second, n_second, margin)
+    copied(halves, n, space.phi)
+    known = Known(np.zeros(space.w.shape[0]), space.phi, space.all, local.columns, space.total, n)
     return nearest_of_pairs(
         local.sites, halves, local.spreads, local.image, members, n_members, others, n_others, target[SECONDS],
-        second, n_second, local.room_lower, local.room_upper, local.boxed, tolerance, stop_at,
-        known_at_origin(w.shape[0], halves), w, 0, active, multipliers, Q, R, work,
+        second, n_second, local.room_lower, local.room_upper, local.boxed, tolerance, stop_at, known, space.w, 0,
+        space.active, space.multipliers, space.Q, space.R, space.work,
     )  # fmt: skip
 
 

@@ -7,14 +7,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from convexrml.kernels.cells import nearest_in_cell
-from convexrml.kernels.local import half_scores, smallest
+from convexrml.kernels.local import half_scores, smallest, smallest_with
 from convexrml.kernels.pairs import SOLVED
 from convexrml.kernels.rounding import gap_rounding
 from convexrml.kernels.scores import votes_of_row
-from convexrml.kernels.vectors import copied, dot, row_dot
+from convexrml.kernels.vectors import column_products, copied, distance, dot
 
-_HALVINGS = 10
-_POOL = 64  # near negatives among which a group is looked for, and positives
+_HALVINGS = 7
+_POOL = 40  # near negatives among which a group is looked for, and positives
 _STRETCHES = np.array([1.0 + 1e-9, 1.01, 1.03, 1.1, 1.2, 1.4, 1.7, 2.0])
 _ROUNDS = 8
 _GAIN = 1.0 - 1e-9
@@ -53,6 +53,9 @@ class Space(NamedTuple):
     R: NDArray[np.float64]
     work: NDArray[np.float64]
     w: NDArray[np.float64]
+    all: NDArray[np.int64]
+    phi: NDArray[np.float64]
+    total: NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
@@ -62,7 +65,7 @@ def space_for(n, d, k, n_classes):
         np.empty(k), np.empty(n_classes, dtype=np.int64), np.empty(n_classes, dtype=np.int64),
         np.empty(k + 1, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(d + 2, dtype=np.int64), np.empty(d + 2), np.empty((d + 1, d)), np.empty((d + 1, d + 1)),
-        np.empty((4, d + 2)), np.empty(d),
+        np.empty((4, d + 2)), np.empty(d), np.arange(n), np.empty(n), np.empty(n),
     )  # fmt: skip
 
 
@@ -91,12 +94,8 @@ def group_centre(points, listed, first, n_listed, size, labels, one_class, centr
     n, d = n_listed, points.shape[1]
     apart, places = np.empty(n), np.empty(size, dtype=np.int64)
     for c in range(n):
-        apart[c] = 0.0
-        if one_class and labels[listed[c]] != labels[listed[first]]:
-            apart[c] = np.inf
-            continue
-        for f in range(d):
-            apart[c] += (points[listed[c], f] - points[listed[first], f]) ** 2
+        of_class = not one_class or labels[listed[c]] == labels[listed[first]]
+        apart[c] = distance(points, listed[c], listed[first], 2.0) if of_class else np.inf
     if smallest(apart, 0, n, size, places) < size or not apart[places[size - 1]] < np.inf:
         return False
     centre[:] = 0.0
@@ -145,9 +144,8 @@ def pool(row, start, stop):
     """Rows of the nearest negatives and of the nearest positives, negatives first; how many negatives."""
     N = row.shape[0]
     order, index = np.empty(_POOL, dtype=np.int64), np.empty(2 * _POOL, dtype=np.int64)
-    masked = row.copy()
-    masked[start:stop] = np.inf
-    n_negatives = min(smallest(masked, 0, N, min(_POOL, N), order), N - (stop - start))
+    n_negatives = smallest(row, 0, start, min(_POOL, N), order)
+    n_negatives = smallest_with(row, stop, N, min(_POOL, N), order, n_negatives)
     copied(order, n_negatives, index)
     n_positives = smallest(row, start, stop, min(_POOL, N), order)
     for c in range(n_positives):
@@ -156,16 +154,15 @@ def pool(row, start, stop):
 
 
 @njit(cache=True, nogil=True)
-def first_point(sites, labels, row, room_lower, room_upper, boxed, rule, best, space):
+def first_point(columns, labels, row, room_lower, room_upper, boxed, rule, best, space):
     """Stretch the step `best` until the vote is lost over the whole training set: its length, ∞ if it never is."""
-    N, d = sites.shape
+    d, N = columns.shape
     slopes, values, step = np.empty(N), np.empty(N), best.copy()
     for stretch in _STRETCHES:
         for f in range(d):
             step[f] = min(max(stretch * best[f], room_lower[f]), room_upper[f])
         if boxed or stretch == _STRETCHES[0]:
-            for t in range(N):
-                slopes[t] = row_dot(sites, t, step)
+            column_products(columns, N, step, slopes)
         scale = 1.0 if boxed else stretch / _STRETCHES[0]
         for t in range(N):
             values[t] = 0.5 * row[t] - scale * slopes[t]
@@ -187,10 +184,7 @@ def descended(local, rule, values, length, best, target, space):
     for _ in range(_ROUNDS):
         _, other, count = lost(rule, values, local.classes, space)
         write_target(cell, rule.n_neighbors, other, count)
-        rows, outcome = nearest_in_cell(
-            local, cell, values, 0.0, 1e-3 * slack, length * _GAIN, space.w, space.active, space.multipliers,
-            space.Q, space.R, space.work, space.members, space.others, space.second,
-        )  # fmt: skip
+        rows, outcome = nearest_in_cell(local, cell, values, 0.0, 1e-3 * slack, length * _GAIN, space)
         reached = np.sqrt(dot(space.w, space.w))
         if rows < 0 or outcome != SOLVED or not reached < length * _GAIN:
             return length
@@ -220,10 +214,7 @@ def exchanged(local, rule, length, best, target, n_rounds, space):
     rows = np.empty(space.active.shape[0], dtype=np.int64)
     for _ in range(n_rounds):
         half_scores(local, best, phi)
-        n_rows, _ = nearest_in_cell(
-            local, target, phi, 0.0, tolerance, np.inf, space.w, space.active, space.multipliers, space.Q, space.R,
-            space.work, space.members, space.others, space.second,
-        )  # fmt: skip
+        n_rows, _ = nearest_in_cell(local, target, phi, 0.0, tolerance, np.inf, space)
         copied(space.active, n_rows, rows)
         before = length
         for c in range(2 * max(n_rows, 0)):
@@ -234,10 +225,7 @@ def exchanged(local, rule, length, best, target, n_rounds, space):
                 values[rows[c // 2] % n] = -np.inf
             else:
                 values[rows[c // 2] // n] = np.inf
-            found, outcome = nearest_in_cell(
-                local, target, values, 0.0, tolerance, length * _GAIN, space.w, space.active, space.multipliers,
-                space.Q, space.R, space.work, space.members, space.others, space.second,
-            )  # fmt: skip
+            found, outcome = nearest_in_cell(local, target, values, 0.0, tolerance, length * _GAIN, space)
             reached = np.sqrt(dot(space.w, space.w))
             if found >= 0 and outcome == SOLVED and reached < length * _GAIN:
                 length = reached
@@ -277,8 +265,7 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, n_exchanges, 
         if whole > length:
             for f in range(d):
                 ray[f] *= length / whole
-        for t in range(n):
-            slopes[t] = row_dot(local.sites, t, ray)
+        column_products(local.columns, n, ray, slopes)
         theta = min(1.0, crossing(rule, local.halves, slopes, local.classes, values, space))  # not lost: at its end
         for t in range(n):
             values[t] = local.halves[t] - theta * slopes[t]

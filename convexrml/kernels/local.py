@@ -57,7 +57,12 @@ class Local(NamedTuple):
 @njit(cache=True, nogil=True)
 def smallest(values, start, stop, count, places):
     """Write the places of the `count` least of ``values[start:stop]`` into `places`, in order; how many there are."""
-    found = 0
+    return smallest_with(values, start, stop, count, places, 0)
+
+
+@njit(cache=True, nogil=True)
+def smallest_with(values, start, stop, count, places, found):
+    """`smallest` of ``values[start:stop]`` and of those at the first `found` places, which are in order."""
     for t in range(start, stop):
         if found == count and values[t] >= values[places[count - 1]]:
             continue
@@ -72,12 +77,12 @@ def smallest(values, start, stop, count, places):
 
 
 @njit(cache=True, nogil=True)
-def matter(sites, lengths, row, squared, offset, start, stop, radius, s, rules, z_length, reach):
+def matter(sites, lengths, longest, row, squared, offset, start, stop, radius, s, rules, z_length, reach):
     """Rows of the training set that can matter within the ball, negatives first, and how many those are.
 
-    The query's label holds the rows ``start:stop``.  A negative matters if fewer than s of its triplet bounds with the
-    s nearest positives reach the radius; a positive if it can be no farther than such a negative somewhere in the
-    ball, ``h_i − spread_i radius ≤ max_j (h_j + spread_j radius)``.
+    The query's label holds the rows ``start:stop``; `longest` is the greatest of the lengths.  A negative matters if
+    fewer than s of its triplet bounds with the s nearest positives reach the radius; a positive if it can be no farther
+    than such a negative somewhere in the ball, ``h_i − spread_i radius ≤ max_j (h_j + spread_j radius)``.
 
     *The others change no vote that is lost nearer than the radius*, a plurality's neither.  Any other negative has s
     nearer positives there: among the k nearest it makes the label's votes a majority; and it is not nearer than a
@@ -86,7 +91,7 @@ def matter(sites, lengths, row, squared, offset, start, stop, radius, s, rules, 
     N = row.shape[0]
     near = np.empty(s, dtype=np.int64)
     n_near = smallest(row, start, stop, s, near)
-    farthest, longest = 0.0, lengths.max()
+    farthest = 0.0
     for c in range(n_near):
         farthest = max(farthest, squared[near[c]] + offset)
     off = np.sqrt(max(farthest, 0.0)) + widened(rules, longest, longest, 0.0)
@@ -134,9 +139,12 @@ def gathered(
     for c in range(n):
         t = index[c]
         for f in range(d):
-            own[c, f], columns[f, c] = sites[t, f], sites[t, f]
+            own[c, f] = sites[t, f]
         halves[c], spreads[c] = 0.5 * row[t], np.sqrt(max(squared[t] + offset, 0.0))
         its_lengths[c], classes[c] = lengths[t], labels[t]
+    for f in range(d):
+        for c in range(n):
+            columns[f, c] = own[c, f]
     return Local(
         index, own, columns, halves, spreads, its_lengths, classes, n_negatives, image, room_lower, room_upper, boxed,
         rules, z_length, reach,

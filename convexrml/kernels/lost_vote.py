@@ -29,10 +29,7 @@ def witnessed(local, offsets, z, shift, box_lower, box_upper, rule, target, near
     phi, values, slack = np.empty(n), np.empty(n), slack_of(local)
     half_scores(local, near, phi)
     for margin in _MARGINS:
-        rows, outcome = nearest_in_cell(
-            local, target, phi, margin * slack, 1e-3 * slack, np.inf, space.w, space.active, space.multipliers,
-            space.Q, space.R, space.work, space.members, space.others, space.second,
-        )  # fmt: skip
+        rows, outcome = nearest_in_cell(local, target, phi, margin * slack, 1e-3 * slack, np.inf, space)
         if rows < 0 or outcome != SOLVED:
             continue
         for f in range(d):

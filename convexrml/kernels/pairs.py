@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from convexrml.kernels.active_set import EMPTY, NEGLIGIBLE, enforce, orthogonal_part
 from convexrml.kernels.vectors import column_products, copied, dot, row_dot
 
+_DEARER = 8  # reading a site than computing a half score from columns, about
 SOLVED, PASSED, INFEASIBLE, UNFINISHED = 0, 1, 2, 3
 _LENGTH_TOLERANCE = 2.0**-50  # of ‖w‖, for the sides of a box
 
 
 class Known(NamedTuple):
-    """Half scores `phi` at a point `start`, which tell the sites that have to be read from those that do not.
+    """Half scores `phi` at a point `start`, 0 say, which tell the sites that have to be read from those that do not.
 
-    If `n_listed` is positive, as many columns hold the sites of all points in question, which are `listed`: their half
-    scores are then computed wherever they are needed, which is fast where they are few.  `total` is work space.
+    The first `n_listed` columns hold the sites of all points in question, which are `listed`: once many of them have to
+    be read, all their half scores are computed anew.  `total` is work space.
     """
 
     start: NDArray[np.float64]
@@ -32,13 +33,6 @@ class Known(NamedTuple):
     columns: NDArray[np.float64]
     total: NDArray[np.float64]
     n_listed: int
-
-
-@njit(cache=True, nogil=True)
-def known_at_origin(d, halves):
-    """The half scores at 0."""
-    none = np.empty(0)
-    return Known(np.zeros(d), halves, np.empty(0, dtype=np.int64), np.empty((0, 0)), none, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -56,13 +50,15 @@ def worst_pair(sites, halves, spreads, members, n_members, others, n_others, w, 
     """The farthest member, the nearest other, and by how much the first is farther; 0 if it is not.
 
     ``|φ_t(w) − φ_t(w₀) + shift| ≤ spread_t ‖w − w₀‖``, where `phi` holds ``φ_t(w₀)``, shift is ``⟨Mz, w − w₀⟩``, and
-    `moved` the last factor: points that can be neither the farthest nor the nearest are passed over unread.
+    `moved` the last factor: points that can be neither the farthest nor the nearest are passed over unread.  Returns
+    how many were read, too.
     """
-    high, j = -np.inf, -1
+    high, j, read = -np.inf, -1, 0
     for a in range(n_members):
         t = members[a]
         if phi[t] - shift + spreads[t] * moved <= high:
             continue
+        read += 1
         value = halves[t] - row_dot(sites, t, w)
         if value > high:
             high, j = value, t
@@ -71,10 +67,11 @@ def worst_pair(sites, halves, spreads, members, n_members, others, n_others, w, 
         t = others[c]
         if phi[t] - shift - spreads[t] * moved >= low:
             continue
+        read += 1
         value = halves[t] - row_dot(sites, t, w)
         if value < low:
             low, i = value, t
-    return high - low if i >= 0 else 0.0, j, i
+    return high - low if i >= 0 else 0.0, j, i, read
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -150,24 +147,26 @@ def nearest_of_pairs(
         m = 0
     if m == 0:
         w[:] = 0.0
-    for round in range(50 * (d + 10)):
+    read = 0
+    for _ in range(50 * (d + 10)):
         length = np.sqrt(dot(w, w))
         if m > 0 and length >= stop_at:
             return m, PASSED
-        if round > 0 and known.n_listed > 0:
+        if _DEARER * read > known.n_listed:
             known_at(known, halves, w)
         shift, moved = 0.0, 0.0
         for f in range(d):
             shift += image[f] * (w[f] - start[f])
             moved += (w[f] - start[f]) * (w[f] - start[f])
         moved = np.sqrt(moved)
-        violation, j, i = worst_pair(
+        violation, j, i, read = worst_pair(
             sites, halves, spreads, members, n_members, others, n_others, w, phi, shift, moved
         )  # fmt: skip
         if n_second > 0:
-            again, j2, i2 = worst_pair(
+            again, j2, i2, more = worst_pair(
                 sites, halves, spreads, members, n_second, second, n_second_others, w, phi, shift, moved
             )  # fmt: skip
+            read += more
             if again > violation:
                 violation, j, i = again, j2, i2
         index = j * n + i

@@ -109,7 +109,7 @@ def votes_of_row(row, labels, own, k, least, nearer, tied):
     Sites of equal score at the k-th place are taken as they serve the other label best: its own first, those of the
     label last.  `least` (k,), `nearer` and `tied` (n_classes,) are work space.
     """
-    N = row.shape[0]
+    N, places = row.shape[0], np.empty(k, dtype=np.int64)
     least[:] = np.inf
     for i in range(N):
         score = row[i]
@@ -117,15 +117,27 @@ def votes_of_row(row, labels, own, k, least, nearer, tied):
             continue
         place = k - 1
         while place > 0 and least[place - 1] > score:
-            least[place] = least[place - 1]
+            least[place], places[place] = least[place - 1], places[place - 1]
             place -= 1
-        least[place] = score
+        least[place], places[place] = score, i
     nearer[:], tied[:] = 0, 0
-    for i in range(N):
-        if row[i] < least[k - 1]:
-            nearer[labels[i]] += 1
-        elif row[i] == least[k - 1]:
-            tied[labels[i]] += 1
+    last, equal = least[k - 1], 0
+    for i in range(N):  # counted, which goes by the vector, before anything is told apart
+        equal += row[i] == last
+    for c in range(k):
+        equal -= least[c] == last
+    if equal == 0:
+        for c in range(k):
+            if least[c] < last:
+                nearer[labels[places[c]]] += 1
+            else:
+                tied[labels[places[c]]] += 1
+    else:
+        for i in range(N):
+            if row[i] < last:
+                nearer[labels[i]] += 1
+            elif row[i] == last:
+                tied[labels[i]] += 1
     left = k - nearer.sum()
     votes = nearer[own] + max(0, left - (tied.sum() - tied[own]))
     most, other = -1, -1

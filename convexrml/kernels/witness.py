@@ -6,6 +6,8 @@ from numba import njit
 from convexrml.kernels.rounding import score_rounding
 from convexrml.kernels.vectors import dot, same
 
+_ROUNDOFF = 2.0**-53
+_SQUARES_VANISH = 2.0**-537
 NOT, ROUNDED, SURE = range(3)
 
 
@@ -34,6 +36,24 @@ def is_witness(sites, offsets, points, lengths, rules, j, positives, count, cent
         if other - own < score_rounding(rules, lengths[i], lengths[j], p_length) and not same(points, i, j):
             verdict = ROUNDED
     return verdict
+
+
+@njit(cache=True, nogil=True)
+def witnessed_length(z, step):
+    """``‖δ‖₂``, rounded up so that it is not below the length of ``fl(z + δ) − z`` either.
+
+    The factor ``1 + 4 (d + 4) u`` pays for the difference, the sum and the root; squares that vanish, of d entries
+    below 2⁻⁵³⁷, are added.  NaN stays NaN.
+    """
+    d, asked, moved = step.shape[0], 0.0, 0.0
+    away = False
+    for f in range(d):
+        difference = (z[f] + step[f]) - z[f]
+        away = away or step[f] != 0.0 or difference != 0.0
+        asked += step[f] * step[f]
+        moved += difference * difference
+    length = np.sqrt(max(asked, moved)) * (1.0 + 4.0 * (d + 4) * _ROUNDOFF)
+    return length + np.sqrt(d) * _SQUARES_VANISH if away else length
 
 
 @njit(cache=True, nogil=True)
