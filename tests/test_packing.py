@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+from test_kernels import plain
 
 from convexrml import NearestNeighbors, Vote
 from convexrml.grouped import grouped_sites
 from convexrml.k_nearest import KNearestSearch, Limits
-from convexrml.kernels import branch_and_bound, local
+from convexrml.kernels import attack, branch_and_bound, local
 from convexrml.kernels import tree as nodes
 from convexrml.kernels.branching import desk_for
 from convexrml.kernels.packing import decided
@@ -71,3 +72,40 @@ def looks(seed):
         assert outcome == branch_and_bound.WITNESSED
         assert tree.key[tree.counts[nodes.FOUND]] <= found.upper
     return looked
+
+
+def test_no_index_leaves_its_array():
+    """Attack and tree in plain Python, where one raises, on sets so small that all points are listed at once."""
+    searched = 0
+    for seed in range(40):
+        rng, k = np.random.default_rng(seed), 3 + 2 * (seed % 3)
+        X, vote = rng.standard_normal((int(rng.integers(k + 1, k + 6)), 2)), list(Vote)[seed % 2]
+        y = np.arange(len(X)) % 2 if seed % 4 else rng.integers(0, 3, len(X))
+        model, Z = NearestNeighbors(k).fit(X, y), 0.5 * rng.standard_normal((1, 2))
+        data, label = grouped_sites(model), model.encode(model.predict(Z), 1)
+        search = KNearestSearch(data, model.metric_, k, vote, None)
+        (q,) = each_query(data, prepared(model, data, Z, label, None))
+        found = search.search(q, Limits())
+        if not 0 < found.upper < math.inf:
+            continue
+        place = attack.Place(
+            q.z, q.centred, q.image, q.row, q.squared, q.offset, q.box_lower, q.box_upper, False
+        )  # fmt: skip
+        step = np.empty(2)
+        first, blur, _ = plain(attack.found)(
+            search.attacked, place, search.rule(q.label), 4, 2, np.full(2, np.nan), np.empty(7, dtype=np.int64),
+            search.space, step,
+        )  # fmt: skip
+        assert blur < 0 or found.upper * (1 - TOLERANCE) <= np.linalg.norm(step) <= first * (1 + TOLERANCE)
+        radius = 3 * found.upper
+        near = search.around(q, radius, radius)
+        m, targets, apart = near.n_negatives, search.targets(q.label), local.separations(near, 0, len(near.halves))
+        bounds = local.largest_bounds(near, np.ascontiguousarray(apart[:, m:]), k // 2 + 1)
+        tree, desk = planted(near, apart, targets, bounds, radius), desk_for(len(near.halves), 2, k)
+        outcome = branch_and_bound.MORE
+        while outcome == branch_and_bound.MORE:
+            outcome = plain(branch_and_bound.expand)(tree, near, apart, targets, radius, 8, desk)
+        assert outcome == branch_and_bound.WITNESSED
+        assert np.linalg.norm(desk.w) <= found.upper * (1 + TOLERANCE)
+        searched += 1
+    assert searched >= 15

@@ -62,13 +62,14 @@ class Desk(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def desk_for(n, d, k):
-    """Work space for n local points in d dimensions."""
+    """Work space for n local points in d dimensions; `places`, `value` and `pool` for members and others together."""
+    both = n + k + 1
     return Desk(
         np.empty(n), np.zeros(n, dtype=np.bool_), np.empty(k + 1, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64),
         np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.empty(k + 1, dtype=np.int64),
-        np.empty(k + 1, dtype=np.int64), np.empty(k + 1), np.empty(n, dtype=np.int64), np.empty(n), np.arange(n),
-        np.empty((d, n)), np.empty(n), np.empty(d), np.empty(d + 2, dtype=np.int64), np.empty(d + 2),
+        np.empty(k + 1, dtype=np.int64), np.empty(k + 1), np.empty(both, dtype=np.int64), np.empty(both), np.arange(n),
+        np.empty((d, both)), np.empty(n), np.empty(d), np.empty(d + 2, dtype=np.int64), np.empty(d + 2),
         np.empty((d + 1, d)), np.empty((d + 1, d + 1)), np.empty((4, d + 2)), np.empty(d), np.empty(d), np.empty(d),
     )  # fmt: skip
 
