@@ -215,6 +215,8 @@ class KNearestSearch:
         bounds = local.largest_bounds(near, apart, self.k // 2 + 1)
         useful = local.narrowed(near, apart, bounds, radius)
         reached, passed = useful[: near.n_negatives], useful[near.n_negatives :]
+        if not reached.any():
+            return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         near = self._gathered(q, near.rows[useful], int(reached.sum()), far)
         apart = np.hstack([local.separations(near, 0, near.n_negatives), apart[reached][:, passed]])
         tree = planted(near, apart, targets, bounds[reached], radius)

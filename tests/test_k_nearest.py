@@ -417,3 +417,11 @@ def test_a_box_of_one_point_is_not_unreachable_where_rounding_hides_a_tie():
     model = NearestNeighbors(7).fit(X, [1, 2, 0, 0, 0, 1, 1, 0])
     assert model.exact.lost(np.zeros(1), 0, 7, "plurality")
     assert exact_radius(model, [[0.0]], [0], box=(0.0, 0.0)).lower.tolist() == [0.0]
+
+
+def test_a_box_that_no_negative_can_be_a_member_in():
+    """Negatives pass the first sieve, by the nearest positives, and fail the second, by all of them: none is left."""
+    model = NearestNeighbors(3).fit([[0.0], [-0.8], [-0.9], [-1.1], [-1.3]], [0, 0, 0, 1, 2])
+    found = exact_radius(model, [[0.0]], [0], box=([-0.8999999998627514], [0.4999999999194815]))
+    assert found.lower[0] == found.upper[0] == math.inf
+    assert found.status[0] is RadiusStatus.UNREACHABLE
