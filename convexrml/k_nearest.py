@@ -207,8 +207,6 @@ class KNearestSearch:
         if math.isinf(radius):
             far = _FAR_AWAY * float(np.linalg.norm(self.data.points - q.z, axis=1).max())
         near = self.around(q, radius, far)
-        if near.n_negatives == 0:
-            return _Bounds(math.inf if witness is None else radius, witness, None, 0)
         if 8 * near.n_negatives * (len(near.halves) - near.n_negatives) > limits.memory:  # their distances
             return _Bounds(0.0, witness, RadiusStatus.MEMORY_LIMIT, 0)
         apart = local.separations(near, near.n_negatives, len(near.halves))

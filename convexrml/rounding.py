@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from convexrml.kernels import rounding as kernel
 
-UNIT_ROUNDOFF = 2.0**-53
+UNIT_ROUNDOFF = kernel.UNIT_ROUNDOFF
 _SMALLEST = 2.0**-1074
 
 

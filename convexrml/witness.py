@@ -7,13 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrml.kernels.witness import witnessed_length
+from convexrml.kernels.witness import SQUARES_VANISH, witnessed_length
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box, Norm
 from convexrml.rounding import UNIT_ROUNDOFF
 from convexrml.votes import Vote
 
-_SQUARES_VANISH = 2.0**-537
 _GRIDS = 2.0 ** -np.arange(44.0, 2.0, -6.0)
 _LONGER = 10.0 ** np.arange(-15.0, -2.0)
 _FRACTIONS = np.linspace(0, 1, 65)
@@ -23,14 +22,13 @@ _NUDGES = np.concatenate([[0.0], 10.0 ** np.arange(-15.0, -1.0), [0.1, 0.3, 1.0]
 def witnessed_norms(Z: NDArray[np.float64], perturbations: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
     """``‖δ‖_p`` along the last axis, rounded up, so that it is not below the norm of ``fl(z + δ) − z`` either.
 
-    The factor ``1 + 4 (d + 4) u`` pays for the difference, the sum and the root; squares that vanish, of d entries
-    below 2⁻⁵³⁷, are added.  NaN stays NaN.
+    By as much as in `convexrml.kernels.witness.witnessed_length`.
     """
     moved = (Z + perturbations) - Z
     d = Z.shape[-1]
     larger = np.maximum(norm.of(perturbations), norm.of(moved)) * (1 + 4 * (d + 4) * UNIT_ROUNDOFF)
     away = (perturbations != 0).any(axis=-1) | (moved != 0).any(axis=-1)
-    rounded: NDArray[np.float64] = np.where(away, larger + math.sqrt(d) * _SQUARES_VANISH, larger)
+    rounded: NDArray[np.float64] = np.where(away, larger + math.sqrt(d) * SQUARES_VANISH, larger)
     return rounded
 
 

@@ -37,6 +37,16 @@ def holds(tree, node, near, target, desk, phi):
     return phi[members[:n_low]].max() <= phi[desk.others[:n_high]].min() + TOLERANCE
 
 
+def all_planted(search, q, radius):
+    """A tree over all the points that matter in a ball, and what goes with it."""
+    near, targets = search.around(q, radius, radius), search.targets(q.label)
+    apart = local.separations(near, 0, len(near.halves))
+    with_positives = np.ascontiguousarray(apart[:, near.n_negatives :])
+    bounds = local.largest_bounds(near, with_positives, search.k // 2 + 1)
+    tree = planted(near, apart, targets, bounds, radius)
+    return near, apart, targets, tree, desk_for(len(near.halves), len(q.z), search.k)
+
+
 def test_the_nearest_lost_vote_stays_in_an_open_node_under_its_bound():
     assert sum(looks(seed) for seed in range(6)) >= 50
 
@@ -54,12 +64,8 @@ def looks(seed):
         if not 0 < found.upper < math.inf:
             continue
         radius = found.upper * 1.2  # worse than what is known, so that bounds have to do the work
-        near = search.around(q, radius, radius)
-        m, targets = near.n_negatives, search.targets(q.label)
-        apart = local.separations(near, 0, len(near.halves))
-        bounds = local.largest_bounds(near, np.ascontiguousarray(apart[:, m:]), k // 2 + 1)
-        tree = planted(near, apart, targets, bounds, radius)
-        desk, phi = desk_for(len(near.halves), 5, k), np.empty(len(near.halves))
+        near, apart, targets, tree, desk = all_planted(search, q, radius)
+        phi = np.empty(len(near.halves))
         local.half_scores(near, found.step, phi)
         outcome = branch_and_bound.MORE
         while outcome == branch_and_bound.MORE:
@@ -98,10 +104,7 @@ def test_no_index_leaves_its_array():
         )  # fmt: skip
         assert blur < 0 or found.upper * (1 - TOLERANCE) <= np.linalg.norm(step) <= first * (1 + TOLERANCE)
         radius = 3 * found.upper
-        near = search.around(q, radius, radius)
-        m, targets, apart = near.n_negatives, search.targets(q.label), local.separations(near, 0, len(near.halves))
-        bounds = local.largest_bounds(near, np.ascontiguousarray(apart[:, m:]), k // 2 + 1)
-        tree, desk = planted(near, apart, targets, bounds, radius), desk_for(len(near.halves), 2, k)
+        near, apart, targets, tree, desk = all_planted(search, q, radius)
         outcome = branch_and_bound.MORE
         while outcome == branch_and_bound.MORE:
             outcome = plain(branch_and_bound.expand)(tree, near, apart, targets, radius, 8, desk)

@@ -10,12 +10,12 @@ from convexrml.kernels.incumbent import aim, attacked, crossing, first_point, lo
 from convexrml.kernels.local import gathered, matter, smallest
 from convexrml.kernels.lost_vote import witnessed
 from convexrml.kernels.vectors import column_products, distance, dot
+from convexrml.kernels.witness import witnessed_length
 
 _MANY_RAYS = 64
 _NORMALS = 3  # half-spaces, and groups of them, whose normals are followed
 SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
 _BEYOND = 1.0 + 1e-6
-_ROUNDOFF = 2.0**-53
 
 
 class Data(NamedTuple):
@@ -171,7 +171,4 @@ def nearest_found(data, place, rule, first, n_exchanges, best, target, space, st
         near, data.offsets, place.z, data.shift, place.box_lower, place.box_upper, rule, target, best, radius, space,
         step, np.empty(place.z.shape[0]),
     )  # fmt: skip
-    moved, d = 0.0, step.shape[0]
-    for f in range(d):
-        moved += ((place.z[f] + step[f]) - place.z[f]) ** 2
-    return blur, sure and complete and np.sqrt(moved) * (1.0 + 4.0 * (d + 4) * _ROUNDOFF) <= radius
+    return blur, sure and complete and witnessed_length(place.z, step) <= radius

@@ -6,10 +6,8 @@ import numpy as np
 from numba import njit
 
 from convexrml.kernels.pairs import bound_of, normal_of
-from convexrml.kernels.rounding import STRETCH, gap_rounding, widened
+from convexrml.kernels.rounding import STRETCH, UNIT_ROUNDOFF, gap_rounding, widened
 from convexrml.kernels.vectors import dot
-
-_ROUNDOFF = 2.0**-53
 
 
 class Evidence(NamedTuple):
@@ -37,7 +35,7 @@ def weighed(local, active, multipliers, m, normal, magnitude, row):
     sites, lengths, rules, z_length, reach = local.sites, local.lengths, local.rules, local.z_length, local.reach
     halves, room_lower, room_upper = local.halves, local.room_lower, local.room_upper
     n, d = sites.shape
-    gamma = 4.0 * (m + 2 * d + 8) * _ROUNDOFF
+    gamma = 4.0 * (m + 2 * d + 8) * UNIT_ROUNDOFF
     normal[:], magnitude[:] = 0.0, 0.0
     value, size, value_error, length_error = 0.0, 0.0, 0.0, 0.0
     for k in range(m):
@@ -78,11 +76,16 @@ def with_one_more(local, evidence, j, i, violation, apart):
     t, a_i, a_j = gap - violation, local.lengths[i], local.lengths[j]
     d = local.sites.shape[1]
     loss = 0.5 * gap_rounding(local.rules, a_i, a_j, local.z_length, local.reach)
-    blur = 8.0 * (d + 8) * _ROUNDOFF * (abs(gap) + abs(violation) + (local.spreads[i] + local.spreads[j]) * local.reach)
+    blur = (
+        8.0
+        * (d + 8)
+        * UNIT_ROUNDOFF
+        * (abs(gap) + abs(violation) + (local.spreads[i] + local.spreads[j]) * local.reach)
+    )
     square = evidence.square + 2.0 * mu * (t + blur + loss) + mu * mu * apart * apart
     return Evidence(
         evidence.value + mu * gap,
-        square * (1.0 + 16.0 * _ROUNDOFF),
-        evidence.value_error + mu * (loss + 8.0 * _ROUNDOFF * abs(gap)) + 4.0 * _ROUNDOFF * abs(evidence.value),
+        square * (1.0 + 16.0 * UNIT_ROUNDOFF),
+        evidence.value_error + mu * (loss + 8.0 * UNIT_ROUNDOFF * abs(gap)) + 4.0 * UNIT_ROUNDOFF * abs(evidence.value),
         evidence.length_error + mu * widened(local.rules, a_i, a_j, 0.0),
     )

@@ -109,9 +109,8 @@ def led_to(sites, active, multipliers, m, row, w):
 
 
 @njit(cache=True, nogil=True)
-def factorised(sites, active, m, multipliers, w, Q, R, coefficients, direction, row):
-    """Take up the m active rows of an earlier solve: their factorisation, and ``w = −Σ λ_k a_k``; whether it worked."""
-    w[:] = 0.0
+def factorised(sites, active, m, Q, R, coefficients, direction, row):
+    """Factorise the m active rows of an earlier solve; whether it worked."""
     for k in range(m):
         normal_of(sites, active[k], row)
         square = orthogonal_part(Q, k, row, coefficients, direction)
@@ -120,7 +119,6 @@ def factorised(sites, active, m, multipliers, w, Q, R, coefficients, direction, 
             return False
         for f in range(row.shape[0]):
             Q[k, f] = direction[f] / norm
-            w[f] -= multipliers[k] * row[f]
         for c in range(k):
             R[c, k] = coefficients[c]
         R[k, k] = norm
@@ -136,16 +134,17 @@ def nearest_of_pairs(
 
     Starts from the m active rows handed in, which have to be optimal for themselves (m = 0: from w = 0), and adds the
     most violated row; the multipliers stay dual feasible, so that at every moment they prove a lower bound.  Half
-    scores are best `known` where the active rows handed in lead.  `w`, `active` and `multipliers` receive the answer;
-    `work` is ``(4, d + 2)``.  Outcomes: SOLVED to `tolerance`; PASSED, ‖w‖ reached `stop_at`; INFEASIBLE, and the
-    multipliers tend to a proof of it; UNFINISHED at the iteration limit.
+    scores are `known` where the active rows handed in lead (m = 0: anywhere).  `w`, `active` and `multipliers` receive
+    the answer; `work` is ``(4, d + 2)``.  Outcomes: SOLVED to `tolerance`; PASSED, ‖w‖ reached `stop_at`; INFEASIBLE,
+    and the multipliers tend to a proof of it; UNFINISHED at the iteration limit.
     """
     d = sites.shape[1]
     row, direction, coefficients, ratio = work[0, :d], work[1, :d], work[2], work[3]
     n, start, phi = sites.shape[0], known.start, known.phi
-    if m > 0 and not factorised(sites, active, m, multipliers, w, Q, R, coefficients, direction, row):
+    if m > 0 and factorised(sites, active, m, Q, R, coefficients, direction, row):
+        copied(start, d, w)
+    else:
         m = 0
-    if m == 0:
         w[:] = 0.0
     read = 0
     for _ in range(50 * (d + 10)):

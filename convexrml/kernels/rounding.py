@@ -7,6 +7,7 @@ the stretch and the widening of distances, and the losses to underflow in scores
 
 from numba import njit
 
+UNIT_ROUNDOFF = 2.0**-53
 UNIT, REACH_WIDENING, STRETCH, SITE_WIDENING, LOST_SCORE, LOST_LENGTH = range(6)
 
 

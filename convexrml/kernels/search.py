@@ -8,14 +8,13 @@ from numba import njit
 
 from convexrml.kernels.active_set import constraint_row, nearest_point
 from convexrml.kernels.pruning import farthest_in_box, positives_in_touch, positives_that_matter, rivals
-from convexrml.kernels.rounding import STRETCH, gap_rounding, score_rounding, widened
+from convexrml.kernels.rounding import STRETCH, UNIT_ROUNDOFF, gap_rounding, score_rounding, widened
 from convexrml.kernels.scores import scores_into
 from convexrml.kernels.triplets import pair_bound
 from convexrml.kernels.vectors import dot
 from convexrml.kernels.witness import NOT, SURE, nudge
 
 SOLVED, MISLABELLED, NO_NEGATIVE, UNREACHED = 0, 1, 2, 3
-_ROUNDOFF = 2.0**-53
 _QUERIES_PER_TILE = 16
 _SOLVED_TO = 1e-3  # of the rounding in a difference of scores
 _SMALL_NUDGE = 1e-9
@@ -47,7 +46,7 @@ def proved_bound(
     The same deduction as `formulations.half_spaces.HalfSpaces.weak_duality`.
     """
     site, d = sites[j], sites.shape[1]
-    gamma = 4.0 * (m + 2 * d + 8) * _ROUNDOFF
+    gamma = 4.0 * (m + 2 * d + 8) * UNIT_ROUNDOFF
     normal, magnitude, row = np.zeros(d), np.zeros(d), np.empty(d)
     evidence, size, slack = 0.0, 0.0, 0.0
     largest = 0.0

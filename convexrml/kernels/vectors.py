@@ -30,19 +30,7 @@ def dot(u, p):
 @njit(cache=True, forceinline=True)
 def row_dot(U, t, p):
     """``⟨u_t, p⟩`` of row t, with the same bits as `dot`."""
-    d = U.shape[1]
-    a0 = a1 = a2 = a3 = 0.0
-    f = 0
-    while f + 4 <= d:
-        a0 += U[t, f] * p[f]
-        a1 += U[t, f + 1] * p[f + 1]
-        a2 += U[t, f + 2] * p[f + 2]
-        a3 += U[t, f + 3] * p[f + 3]
-        f += 4
-    while f < d:
-        a0 += U[t, f] * p[f]
-        f += 1
-    return (a0 + a1) + (a2 + a3)
+    return dot(U[t], p)
 
 
 @njit(cache=True)

@@ -3,11 +3,10 @@
 import numpy as np
 from numba import njit
 
-from convexrml.kernels.rounding import score_rounding
+from convexrml.kernels.rounding import UNIT_ROUNDOFF, score_rounding
 from convexrml.kernels.vectors import dot, same
 
-_ROUNDOFF = 2.0**-53
-_SQUARES_VANISH = 2.0**-537
+SQUARES_VANISH = 2.0**-537
 NOT, ROUNDED, SURE = range(3)
 
 
@@ -43,7 +42,7 @@ def witnessed_length(z, step):
     """``‖δ‖₂``, rounded up so that it is not below the length of ``fl(z + δ) − z`` either.
 
     The factor ``1 + 4 (d + 4) u`` pays for the difference, the sum and the root; squares that vanish, of d entries
-    below 2⁻⁵³⁷, are added.  NaN stays NaN.
+    below 2⁻⁵³⁷, are added.  NaN stays NaN.  `convexrml.witness.witnessed_norms` does the same for rows, in any norm.
     """
     d, asked, moved = step.shape[0], 0.0, 0.0
     away = False
@@ -52,8 +51,8 @@ def witnessed_length(z, step):
         away = away or step[f] != 0.0 or difference != 0.0
         asked += step[f] * step[f]
         moved += difference * difference
-    length = np.sqrt(max(asked, moved)) * (1.0 + 4.0 * (d + 4) * _ROUNDOFF)
-    return length + np.sqrt(d) * _SQUARES_VANISH if away else length
+    length = np.sqrt(max(asked, moved)) * (1.0 + 4.0 * (d + 4) * UNIT_ROUNDOFF)
+    return length + np.sqrt(d) * SQUARES_VANISH if away else length
 
 
 @njit(cache=True, nogil=True)
