@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
 import convexrml
+from convexrml.findings import Limits
 from convexrml.grouped import grouped_sites
-from convexrml.k_nearest import Finding, KNearestSearch, Limits
+from convexrml.k_nearest import KNearestSearch
 from convexrml.queries import each_query, prepared
+from convexrml.results import joined
+from convexrml.search import record_of
+from convexrml.settling import settled_votes
 
 EUCLIDEAN, LEARNED = "Euclidean", "learned"
 METRICS = (EUCLIDEAN, LEARNED)
@@ -168,11 +172,11 @@ def measure_case(
         vote,
         model.n_neighbors,
         certified=convexrml.certified_radius(model, some.Z, some.t).lower,
-        lower=np.array([one.lower for one in found]),
-        upper=np.array([one.upper for one in found]),
+        lower=found.lower,
+        upper=found.upper,
         attack=attack.upper,
-        status=tuple(one.status.name for one in found),
-        nodes=np.array([one.nodes for one in found]),
+        status=tuple(one.name for one in found.status),
+        nodes=found.solves,
         exact_ms=exact_ms,
         attack_ms=1e3 * statistics.median(attack_seconds) / len(some.Z),
     )
@@ -180,18 +184,21 @@ def measure_case(
 
 def searched(
     some: Sample, model: convexrml.NearestNeighbors, vote: str, limits: Limits
-) -> tuple[list[Finding], NDArray[np.float64]]:
+) -> tuple[convexrml.ExactRadii, NDArray[np.float64]]:
     """What `exact_radius` finds for each point, one search after the other, and their wall times in milliseconds.
 
-    Preparing the batch (training points by label, scores) is shared among the points.
+    Each search is settled in exact arithmetic before the next begins; preparing the batch (training points by label,
+    scores) is shared among the points.
     """
     start = time.perf_counter()
     data = grouped_sites(model)
     search = KNearestSearch(data, model.metric_, model.n_neighbors, convexrml.Vote(vote), None)
-    queries = list(each_query(data, prepared(model, data, some.Z, model.encode(some.t, len(some.t)), None)))
+    labels = model.encode(some.t, len(some.t))
+    queries = list(each_query(data, prepared(model, data, some.Z, labels, None)))
     clock = [time.perf_counter()]
     found = []
-    for query in queries:
-        found.append(search.search(query, limits))
+    for a, query in enumerate(queries):
+        finding, at = search.search(query, limits), slice(a, a + 1)
+        found.append(settled_votes(record_of([finding], search), model, some.Z[at], labels[at], [finding]))
         clock.append(time.perf_counter())
-    return found, 1e3 * (np.diff(clock) + (clock[0] - start) / len(queries))
+    return joined(found), 1e3 * (np.diff(clock) + (clock[0] - start) / len(queries))

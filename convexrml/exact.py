@@ -163,7 +163,7 @@ def exact_radius(
                 f"norm: the search takes norm 2 for more than one neighbour, found {p.name}; "
                 'method="program" solves a mixed-integer program (solver="highs" takes norms 1 and inf)'
             )
-        from convexrml.k_nearest import Limits
+        from convexrml.findings import Limits
         from convexrml.search import exact_radius_by_search
 
         ends = Limits(

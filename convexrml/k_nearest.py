@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.emptiness import prove_empty
+from convexrml.findings import Finding, Leaf, Limits, Witness
 from convexrml.grouped import GroupedSites
 from convexrml.kernels import attack, incumbent, local, lost_vote, scores
 from convexrml.kernels import branch_and_bound as kernel
@@ -31,63 +32,25 @@ EXCHANGES = 20
 _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
+_MOST_LEAVES = 1000  # whose multipliers are kept
 _FEW = 16
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
 _STRETCHES = (1.0, 10.0, 1000.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """Where a search ends without an answer: seconds, nodes and bytes per query; infinite where there is no limit."""
-
-    seconds: float = math.inf
-    nodes: float = math.inf
-    memory: float = math.inf
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Finding:
-    """What is known of one query's radius.
-
-    Attributes
-    ----------
-    lower, upper : float
-        The lower end is 0 where memory did not even suffice for the closed form.
-    step : (d,) array
-        To the witness of `upper`; NaN where there is none.
-    status : RadiusStatus
-    nodes : int
-        Nodes evaluated.
-    """
-
-    lower: float
-    upper: float
-    step: NDArray[np.float64]
-    status: RadiusStatus
-    nodes: int = 0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Witness:
-    """A point at which the vote is lost: its norm, the step to it, and how far rounding may move the boundary there.
-
-    `sure` says that the scores differ by more than rounding can hide, so that the vote is lost in exact arithmetic.
-    """
-
-    upper: float
-    step: NDArray[np.float64]
-    blur: float
-    sure: bool = False
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Bounds:
-    """What one branch and bound found: a lower bound, the nearest witness, the limit that ended it if one did."""
+    """What one branch and bound found: the nearest witness, the limit that ended it if one did, and lower bounds.
+
+    `beyond` is one on all but the leaves.
+    """
 
     lower: float
     witness: Witness | None
     limit: RadiusStatus | None
     nodes: int
+    leaves: tuple[Leaf, ...] = ()
+    beyond: float = 0.0
 
 
 class KNearestSearch:
@@ -105,7 +68,7 @@ class KNearestSearch:
     def __init__(
         self, data: GroupedSites, metric: MahalanobisMetric, n_neighbors: int, vote: Vote, box: Box | None
     ) -> None:
-        self.data, self.metric, self.k, self.box = data, metric, n_neighbors, box
+        self.data, self.metric, self.k, self.vote, self.box = data, metric, n_neighbors, vote, box
         self.n_classes = len(data.class_start) - 1
         self.labels = np.repeat(np.arange(self.n_classes), np.diff(data.class_start))
         self.majority = vote is Vote.MAJORITY or same_vote(n_neighbors, self.n_classes)
@@ -186,11 +149,13 @@ class KNearestSearch:
             found = dataclasses.replace(again, lower=max(again.lower, found.lower), nodes=found.nodes + again.nodes)
         if found.witness is None:
             status = found.limit or status_of(found.lower, math.inf, ROUNDING_WIDTH, 0.0)
-            return Finding(found.lower, math.inf, none, status, found.nodes)
+            return Finding(found.lower, math.inf, none, status, found.nodes, found.limit)
         upper, step = found.witness.upper, found.witness.step
         lower = min(found.lower, upper)
         status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
-        return Finding(lower, upper, step, status if status.closed else found.limit or status, found.nodes)
+        status = status if status.closed else found.limit or status
+        leaves = found.leaves if upper - lower > ROUNDING_WIDTH * upper else ()
+        return Finding(lower, upper, step, status, found.nodes, found.limit, leaves, found.beyond)
 
     def _branch_and_bound(
         self,
@@ -219,13 +184,18 @@ class KNearestSearch:
         apart = np.hstack([local.separations(near, 0, near.n_negatives), apart[reached][:, passed]])
         tree = planted(near, apart, targets, bounds[reached], radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
-        limit, outcome = _limit_met(limits, tree, started), kernel.MORE
+        limit, outcome, leaves = _limit_met(limits, tree, started), kernel.MORE, list[Leaf]()
         while limit is None and outcome != kernel.PROVED:
             budget = min(_SLICE - tree.counts[N_EVALUATED] % _SLICE, limits.nodes - tree.counts[N_EVALUATED])
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
             other = None
             if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
-                other = self._witness(q, near, targets[tree.target[tree.counts[FOUND]]], desk.w, far)
+                node = int(tree.counts[FOUND])
+                if len(leaves) < _MOST_LEAVES:
+                    leaves.append(self._leaf(tree, node, near, desk.w))
+                else:
+                    tree.floor[0] = min(tree.floor[0], tree.key[node])
+                other = self._witness(q, near, targets[tree.target[node]], desk.w, far)
             elif outcome == kernel.MORE and tree.counts[N_EVALUATED] % _SLICE == 0:  # the same whatever the limit
                 other = self._nearer(q, near, desk.w, radius, far)
             if other is not None and (witness is None or other.upper < witness.upper):
@@ -236,16 +206,17 @@ class KNearestSearch:
                 tree = grown(tree)
             if outcome != kernel.PROVED:
                 limit = limit or _limit_met(limits, tree, started)
-        lower = float(tree.floor[0])
+        beyond = float(tree.floor[0])
         if tree.counts[HEAP_SIZE] > 0:
-            lower = min(lower, float(tree.heap_key[0]))
+            beyond = min(beyond, float(tree.heap_key[0]))
         if math.isfinite(tree.floor[1]) and not self._leaves_are_empty(tree, near, q):
-            lower = min(lower, float(tree.floor[1]))
+            beyond = min(beyond, float(tree.floor[1]))
+        lower = min(beyond, min((leaf.bound for leaf in leaves), default=math.inf))
         if witness is None and lower >= within:
             lower = math.inf  # nothing in the box is farther
         elif math.isfinite(lower):
             lower = min(lower, far)
-        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]))
+        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]), tuple(leaves), min(beyond, far))
 
     def around(self, q: Query, radius: float, far: float) -> local.Local:
         """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
@@ -306,6 +277,15 @@ class KNearestSearch:
                     nearest: NDArray[np.float64] = steps[np.argmin(np.linalg.norm(steps, axis=1))]
                     return nearest
         return np.full(len(q.z), np.nan)
+
+    def _leaf(self, tree: Tree, node: int, near: local.Local, foot: NDArray[np.float64]) -> Leaf:
+        """A node at whose nearest point its target is met."""
+        (n, d), (start, size) = near.sites.shape, tree.active[node]
+        rows, lam = tree.arena_index[start : start + size], np.maximum(tree.arena_value[start : start + size], 0.0)
+        names, pairs, sides = self.data.order[near.rows], rows >= 0, -1 - rows[rows < 0]
+        weights = {int(f % d): 2 * float(w if f < d else -w) for f, w in zip(sides, lam[rows < 0], strict=True)}
+        members, others = names[rows[pairs] // n], names[rows[pairs] % n]
+        return Leaf(float(tree.key[node]), foot.copy(), members, others, lam[pairs], weights)
 
     def _leaves_are_empty(self, tree: Tree, near: local.Local, q: Query) -> bool:
         """Whether rational arithmetic confirms every node that the active-set method found to be empty."""

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.certificate import Proof, ProofTree
+from convexrml.findings import Limits
 from convexrml.grouped import grouped_sites
-from convexrml.k_nearest import KNearestSearch, Limits
+from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import local
 from convexrml.kernels.pruning import farthest_in_box
 from convexrml.majority_case import MajorityCase, NotProvedError

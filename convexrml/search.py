@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import joblib
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from convexrml.bounds import certified_radius
 from convexrml.errors import SearchInterrupted
+from convexrml.findings import Finding, Limits
 from convexrml.grouped import GroupedSites, grouped_sites
-from convexrml.k_nearest import KNearestSearch, Limits
+from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import search as kernel
 from convexrml.metric import MahalanobisMetric
 from convexrml.neighbors import NearestNeighbors
@@ -65,37 +67,40 @@ def exact_radius_by_search(
     else:
         tasks = [joblib.delayed(_solve)(model, _Batch(at, Z[at], y[at], norm, box)) for at in batches]
     parts: list[ExactRadii] = []
-    sure: list[NDArray[np.bool_]] = []
+    known: list[NDArray[Any]] = []
     back = np.argsort(by_label)
     try:
-        for part, certain in results(tasks, n_jobs, shared):
+        for part, more in results(tasks, n_jobs, shared):
             parts.append(part)
-            sure.append(certain)
+            known.append(more)
             if progress is not None:
                 progress(len(part))
     except KeyboardInterrupt as stop:
         done = sum(map(len, parts))
         parts.append(_unfinished(len(Z) - done, model, norm, box, vote))
-        sure.append(np.zeros(len(Z) - done, dtype=bool))
-        stopped = _settled(selected(joined(parts), back), ~np.concatenate(sure)[back], model, Z, y)
+        known.append(np.full(len(Z) - done, False if one else None))
+        stopped = _settled(selected(joined(parts), back), np.concatenate(known)[back], model, Z, y)
         raise SearchInterrupted(stopped) from stop
     found = _with_closed_form(selected(joined(parts), back), model, Z, y)
     if norm.order == 2 and one:
         found = _with_open_boxes_decided(found, model, Z, y)
-    return _settled(found, ~np.concatenate(sure)[back], model, Z, y)
+    return _settled(found, np.concatenate(known)[back], model, Z, y)
 
 
 def _settled(
     found: ExactRadii,
-    doubtful: NDArray[np.bool_],
+    known: NDArray[Any],
     model: NearestNeighbors,
     Z: NDArray[np.float64],
     y: NDArray[np.int64],
 ) -> ExactRadii:
-    """The record with every upper bound witnessed in exact arithmetic: linear programs see to that themselves."""
+    """The record with every upper bound witnessed in exact arithmetic: linear programs see to that themselves.
+
+    What else is known of each query: whether its witness is sure (k = 1), or the search's finding.
+    """
     if found.n_neighbors > 1:
-        return settled_votes(found, model, Z, y)
-    return settled(found, doubtful, model, Z, y) if found.norm.order == 2 else found
+        return settled_votes(found, model, Z, y, known)
+    return settled(found, ~known, model, Z, y) if found.norm.order == 2 else found
 
 
 def _with_closed_form(
@@ -177,26 +182,29 @@ class _Question:
 
 def _branch_and_bound(
     data: GroupedSites, queries: Queries, question: _Question
-) -> tuple[ExactRadii, NDArray[np.bool_]]:
-    """One task of the branch and bound; none of its witnesses is sure."""
+) -> tuple[ExactRadii, NDArray[np.object_]]:
+    """One task of the branch and bound: a record, and each query's finding."""
     search = KNearestSearch(data, question.metric, question.n_neighbors, question.vote, queries.box)
     found = [search.search(query, question.limits) for query in each_query(data, queries)]
-    n = len(found)
-    radii = ExactRadii(
+    return record_of(found, search), np.array(found, dtype=object)
+
+
+def record_of(found: Sequence[Finding], search: KNearestSearch) -> ExactRadii:
+    """The record of a search's findings, their witnesses not settled yet."""
+    return ExactRadii(
         lower=np.array([one.lower for one in found]),
         upper=np.array([one.upper for one in found]),
         perturbation=np.array([one.step for one in found]),
         status=np.array([one.status for one in found], dtype=object),
-        **no_evidence(n),
+        **no_evidence(len(found)),
         solves=np.array([one.nodes for one in found], dtype=np.int64),
         tolerance=ROUNDING_WIDTH,
         solver="search",
         norm=_L2,
-        box=queries.box,
-        n_neighbors=question.n_neighbors,
-        vote=question.vote,
+        box=search.box,
+        n_neighbors=search.k,
+        vote=search.vote,
     )
-    return radii, np.zeros(n, dtype=bool)
 
 
 def _search(data: GroupedSites, queries: Queries) -> tuple[ExactRadii, NDArray[np.bool_]]:

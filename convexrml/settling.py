@@ -4,46 +4,120 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrml.certificate import Certificate
+from convexrml.checker import Check, digest
 from convexrml.evidence import Prover
+from convexrml.findings import Finding, Leaf
 from convexrml.neighbors import NearestNeighbors
 from convexrml.norms import Box
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
+from convexrml.votes import Vote
 from convexrml.witness import first_mislabelled, nudged_little, sure_witness, witnessed_norm
 
 _AIM = 1 - ROUNDING_WIDTH / 4
 _BACK = 2e-9  # of the way to the training point: more than the search nudges at first
 _STEPS = np.linspace(0, 1, 33)[1:, None]
+_FEET = 4
+_GAPS = ROUNDING_WIDTH / 4 * 4.0 ** np.arange(12)  # relative to an upper bound
 
 
 def settled_votes(
-    found: ExactRadii, model: NearestNeighbors, Z: NDArray[np.float64], y: NDArray[np.int64]
+    found: ExactRadii,
+    model: NearestNeighbors,
+    Z: NDArray[np.float64],
+    y: NDArray[np.int64],
+    findings: Iterable[Finding | None] = (),
 ) -> ExactRadii:
     """The record with upper bounds witnessed in exact arithmetic, for any k; one that is not is left out, with a note.
 
-    See `convexrml.witness.sure_witness`; `y` are encoded labels.
+    See `convexrml.witness.sure_witness`; `y` are encoded labels.  Where rounding keeps the ends of an interval apart,
+    and a search's finding tells where they meet, exact arithmetic narrows it: see `_met`.
     """
-    notes = list(found.notes)
+    notes, lower, known = list(found.notes), found.lower.copy(), dict(enumerate(findings))
     upper, perturbation, status = found.upper.copy(), found.perturbation.copy(), found.status.copy()
     for a in np.flatnonzero(np.isfinite(found.upper)):
+        finding = known.get(int(a))
+        open_end = RadiusStatus.INTERVAL if finding is None or finding.limit is None else finding.limit
         delta = sure_witness(model, Z[a], int(y[a]), perturbation[a], found.box, found.vote)
         if delta is None:
             notes.append(
                 f"query {a}: left out a witness that loses by the classifier's own scores, not in exact arithmetic"
             )
             upper[a], perturbation[a] = math.inf, math.nan
-            status[a] = RadiusStatus.INTERVAL if status[a].closed else status[a]
-        if delta is None or np.array_equal(delta, perturbation[a]):
+            status[a] = open_end if status[a].closed else status[a]
             continue
-        upper[a], perturbation[a] = witnessed_norm(Z[a], delta, found.norm), delta
-        if status[a] in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED):
-            rounded = status[a] is RadiusStatus.MISCLASSIFIED  # rounding alone had it at 0
-            status[a] = status_of(found.lower[a], upper[a], ROUNDING_WIDTH, upper[a] if rounded else 0.0)
-    return dataclasses.replace(found, upper=upper, perturbation=perturbation, status=status, notes=tuple(notes))
+        if not np.array_equal(delta, perturbation[a]):
+            upper[a], perturbation[a] = witnessed_norm(Z[a], delta, found.norm), delta
+            if status[a] in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED):
+                rounded = status[a] is RadiusStatus.MISCLASSIFIED  # rounding alone had it at 0
+                closed = status_of(lower[a], upper[a], ROUNDING_WIDTH, upper[a] if rounded else 0.0).closed
+                status[a] = RadiusStatus.EXACT if closed else open_end
+        if finding is not None and finding.leaves and upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:
+            perturbation[a] = _met(model, Z[a], int(y[a]), perturbation[a], finding.leaves, found)
+            upper[a] = witnessed_norm(Z[a], perturbation[a], found.norm)
+            lower[a] = _proved(model, Z[a], int(y[a]), lower[a], upper[a], finding, found)
+            blur = found.upper[a] - found.lower[a] if found.status[a] is RadiusStatus.EXACT else 0.0
+            if status_of(lower[a], upper[a], ROUNDING_WIDTH, blur).closed:
+                status[a] = RadiusStatus.EXACT
+    return dataclasses.replace(
+        found, lower=lower, upper=upper, perturbation=perturbation, status=status, notes=tuple(notes)
+    )
+
+
+def _met(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: int,
+    witness: NDArray[np.float64],
+    leaves: Sequence[Leaf],
+    found: ExactRadii,
+) -> NDArray[np.float64]:
+    """The nearest of the first witnesses on the ways from where leaves have their nearest points to the witness.
+
+    The search narrows a cell by what rounding may hide; exact arithmetic does without.
+    """
+    best, length = witness, witnessed_norm(z, witness, found.norm)
+    for leaf in sorted(leaves, key=lambda one: float(np.linalg.norm(one.foot - witness)))[:_FEET]:
+        drawn = _drawn_back(model, z, label, leaf.foot, witness, found.box, found.vote)
+        if drawn is not None and witnessed_norm(z, drawn, found.norm) < length:
+            best, length = drawn, witnessed_norm(z, drawn, found.norm)
+    return best
+
+
+def _proved(
+    model: NearestNeighbors,
+    z: NDArray[np.float64],
+    label: int,
+    lower: float,
+    upper: float,
+    finding: Finding,
+    found: ExactRadii,
+) -> float:
+    """The largest radius next to an upper bound that exact arithmetic proves of all leaves, if it is above the lower.
+
+    What lies outside the leaves is bounded by the search, which has subtracted all rounding.
+    """
+    name, hashes = model.exact.labels[label], {**model.exact.sha256, "query": digest("query", z)}
+    for gap in _GAPS:
+        radius = min(upper * (1 - gap), finding.beyond)
+        if radius <= lower:
+            break
+        claim = Certificate(
+            radius, None, found.norm, found.n_neighbors, found.vote, name, z, None, found.box, None, hashes
+        )
+        exact = Check(claim.to_bytes(), model.exact, use_filter=False)
+        if all(
+            exact.closed(leaf.members.tolist(), leaf.others.tolist(), leaf.multipliers.tolist(), leaf.sides)
+            for leaf in finding.leaves
+        ):
+            return radius
+    return lower
 
 
 def _drawn_back(
@@ -53,16 +127,17 @@ def _drawn_back(
     back: NDArray[np.float64],
     witness: NDArray[np.float64],
     box: Box | None,
+    vote: Vote = Vote.PLURALITY,
 ) -> NDArray[np.float64] | None:
     """The first witness, in steps, on the way from where the search's nudge came from to its witness; None if none is.
 
     The steps are asked about together, which costs as much as one or two of them; smaller ones lead to the first.
     """
     name, step = model.classes_[label], (witness - back) / len(_STEPS)
-    coarse = first_mislabelled(model, z, name, z + back + _STEPS * (witness - back), box)
+    coarse = first_mislabelled(model, z, name, z + back + _STEPS * (witness - back), box, vote)
     if coarse is None:
         return None
-    fine = first_mislabelled(model, z, name, z + (coarse - step) + _STEPS * step, box)
+    fine = first_mislabelled(model, z, name, z + (coarse - step) + _STEPS * step, box, vote)
     return coarse if fine is None else fine
 
 

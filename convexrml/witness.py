@@ -92,17 +92,21 @@ def stretched(
     """A witness near a perturbation that may be none; None if there is none.
 
     A witness that rounding has feigned is next to the boundary of half-spaces that leave the query out, ``⟨a, δ⟩ ≤ b``
-    with b < 0, so a longer way in its direction leads into them; from δ = 0, a way to the nearest training point of
-    another label does.  Where a tie itself is what loses the vote, nothing leads deeper; but between whole numbers the
-    tie may lie at a point of few binary places, so the witness is rounded to these too.  `label` is an encoded label.
+    with b < 0, so a longer way in its direction leads into them.  From δ = 0, a way to a training point of another
+    label does: on it that point comes nearer than all that tie with it.  Which of the k nearest it takes, or whether
+    all of a majority, is tried.  Where a tie itself is what loses the vote, nothing leads deeper; but between whole
+    numbers the tie may lie at a point of few binary places, so the witness is rounded to these too.  `label` is an
+    encoded label.
     """
-    way = delta
+    ways = delta[None]
     if not delta.any():
-        row = model.scores(z[None])[0]
-        way = model.training_points_[int(np.argmin(np.where(model.labels_ == label, math.inf, row)))] - z
+        row = np.where(model.labels_ == label, math.inf, model.scores(z[None])[0])
+        near = np.argsort(row, kind="stable")[: min(model.n_neighbors, np.count_nonzero(np.isfinite(row)))]
+        ways = model.training_points_[near] - z
+        ways = np.concatenate([ways, ways[: (model.n_neighbors + 1) // 2].mean(axis=0, keepdims=True)])
     snapped = np.rint((z + delta) / _GRIDS[:, None]) * _GRIDS[:, None]
-    points = np.concatenate([z + delta + _LONGER[:, None] * way, snapped])
-    return first_mislabelled(model, z, model.classes_[label], points, box, vote)
+    longer = (_LONGER[:, None, None] * ways).reshape(-1, len(z))  # the shortest of all ways first
+    return first_mislabelled(model, z, model.classes_[label], np.concatenate([z + delta + longer, snapped]), box, vote)
 
 
 def nearest_mislabelled(

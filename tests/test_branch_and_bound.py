@@ -13,8 +13,9 @@ import pytest
 from convexrml import MahalanobisMetric, NearestNeighbors, RadiusStatus, Vote, certified_radius, checker, exact_radius
 from convexrml.emptiness import prove_empty
 from convexrml.errors import InvalidInputError, SearchInterrupted
+from convexrml.findings import Limits
 from convexrml.grouped import grouped_sites
-from convexrml.k_nearest import KNearestSearch, Limits
+from convexrml.k_nearest import KNearestSearch
 from convexrml.k_nearest_proof import vote_proofs
 from convexrml.kernels import incumbent, local
 from convexrml.kernels import tree as nodes

@@ -6,8 +6,9 @@ import numpy as np
 from test_kernels import plain
 
 from convexrml import NearestNeighbors, Vote
+from convexrml.findings import Limits
 from convexrml.grouped import grouped_sites
-from convexrml.k_nearest import KNearestSearch, Limits
+from convexrml.k_nearest import KNearestSearch
 from convexrml.kernels import attack, branch_and_bound, local
 from convexrml.kernels import tree as nodes
 from convexrml.kernels.branching import desk_for

@@ -86,7 +86,8 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
 
     Stops after `budget` evaluated nodes, and when the arrays are nearly full.  Returns PROVED (everything left is at
     least the incumbent), WITNESSED (w is on the desk, and the node's number in ``counts[FOUND]``), MORE or FULL.
-    ``floor[0]`` is the least bound of closed nodes, ``floor[1]`` that of nodes that are empty but for a proof of it.
+    ``floor[0]`` is the least bound of closed nodes, but for those at which a target is met; ``floor[1]`` that of nodes
+    that are empty but for a proof of it.
     """
     n, d = local.sites.shape
     slack, limit = slack_of(local), tree.counts[N_EVALUATED] + budget
@@ -140,7 +141,6 @@ def expand(tree, local, apart, targets, incumbent, budget, desk):
                 close_or_push(tree, node, incumbent)
                 continue
         if branch(tree, node, local, apart, target, evidence, incumbent, slack, desk):
-            tree.floor[0] = min(tree.floor[0], tree.key[node])
             tree.counts[FOUND] = node
             return WITNESSED
     return PROVED
