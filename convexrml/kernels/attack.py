@@ -6,13 +6,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from convexrml.kernels.incumbent import aim, attacked, crossing, first_point, lost, pool
-from convexrml.kernels.local import gathered, matter, smallest
+from convexrml.kernels.incumbent import aim, attacked, crossing, lost, pool
+from convexrml.kernels.local import gathered, half_scores, matter, smallest
 from convexrml.kernels.lost_vote import witnessed
-from convexrml.kernels.vectors import column_products, distance, dot
+from convexrml.kernels.vectors import column_products, copied, distance, dot
 from convexrml.kernels.witness import witnessed_length
 
 _MANY_RAYS = 64
+_STRETCHES = np.array([1.0 + 1e-9, 1.01, 1.03, 1.1, 1.2, 1.4, 1.7, 2.0])
 _NORMALS = 3  # half-spaces, and groups of them, whose normals are followed
 SMALLEST_BALL = 1e-15  # of the lengths around: nothing nearer can be told apart
 _BEYOND = 1.0 + 1e-6
@@ -77,12 +78,49 @@ def first_found(data, place, rule, n_rays, best, target, space):
             near, data.points, place.z, place.box_lower, place.box_upper, rule, rays, 0, np.inf, best, target, space
         )  # fmt: skip
         if first < np.inf:
-            first = first_point(
-                data.columns, data.labels, place.row, near.room_lower, near.room_upper, near.boxed, rule, best, space
-            )
+            first = first_point(data, place, near, rule, best, space)
         if first < np.inf:
             return first if data.euclidean else along_normals(data, place, rule, first, best, space)
     return np.inf
+
+
+@njit(cache=True, nogil=True)
+def first_point(data, place, near, rule, best, space):
+    """Stretch the step `best` until the vote is lost over the whole training set: its length, ∞ if it never is."""
+    d, N = data.columns.shape
+    slopes, values, step = np.empty(N), np.empty(N), np.empty(d)
+    for stretch in _STRETCHES:
+        for f in range(d):
+            step[f] = min(max(stretch * best[f], near.room_lower[f]), near.room_upper[f])
+        if rule.majority:
+            gone = majority_is_lost(data, place, near, rule, step, slopes, values)
+        else:
+            column_products(data.columns, 0, N, step, slopes)
+            for t in range(N):
+                values[t] = 0.5 * place.row[t] - slopes[t]
+            gone = lost(rule, values, data.labels, space)[0]
+        if gone:
+            copied(step, d, best)
+            return np.sqrt(dot(best, best))
+    return np.inf
+
+
+@njit(cache=True, nogil=True)
+def majority_is_lost(data, place, near, rule, step, slopes, values):
+    """Whether enough of the near negatives are no farther than all but (k − 1) / 2 of the positives.
+
+    Other negatives could only help, so that positives alone are read in full.
+    """
+    start, stop, s = data.class_start[rule.own], data.class_start[rule.own + 1], rule.n_neighbors // 2 + 1
+    places = np.empty(s, dtype=np.int64)
+    half_scores(near, step, values)
+    if smallest(values, 0, near.n_negatives, s, places) < s:
+        return False
+    high, nearer = values[places[s - 1]], 0
+    column_products(data.columns, start, stop, step, slopes)
+    for i in range(start, stop):
+        nearer += 0.5 * place.row[i] - slopes[i] < high
+    return nearer < s
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +164,7 @@ def along_normals(data, place, rule, length, best, space):
         for f in range(d):
             centre[f] = place.z[f] + length / norm * normal[f]
         whole = aim(place.z, centre, place.box_lower, place.box_upper, ray)
-        column_products(data.columns, N, ray, slopes)
+        column_products(data.columns, 0, N, ray, slopes)
         theta = crossing(rule, halves, slopes, data.labels, values, space)
         if theta * whole < length:
             length = theta * whole

@@ -15,7 +15,6 @@ from convexrml.kernels.vectors import column_products, copied, distance, dot
 
 _HALVINGS = 7
 _POOL = 40  # near negatives among which a group is looked for, and positives
-_STRETCHES = np.array([1.0 + 1e-9, 1.01, 1.03, 1.1, 1.2, 1.4, 1.7, 2.0])
 _ROUNDS = 8
 _GAIN = 1.0 - 1e-9
 
@@ -154,25 +153,6 @@ def pool(row, start, stop):
 
 
 @njit(cache=True, nogil=True)
-def first_point(columns, labels, row, room_lower, room_upper, boxed, rule, best, space):
-    """Stretch the step `best` until the vote is lost over the whole training set: its length, ∞ if it never is."""
-    d, N = columns.shape
-    slopes, values, step = np.empty(N), np.empty(N), best.copy()
-    for stretch in _STRETCHES:
-        for f in range(d):
-            step[f] = min(max(stretch * best[f], room_lower[f]), room_upper[f])
-        if boxed or stretch == _STRETCHES[0]:
-            column_products(columns, N, step, slopes)
-        scale = 1.0 if boxed else stretch / _STRETCHES[0]
-        for t in range(N):
-            values[t] = 0.5 * row[t] - scale * slopes[t]
-        if lost(rule, values, labels, space)[0]:
-            copied(step, d, best)
-            return np.sqrt(dot(best, best))
-    return np.inf
-
-
-@njit(cache=True, nogil=True)
 def descended(local, rule, values, length, best, target, space):
     """From half scores to the nearest point of the cell there in which the vote is lost, as long as that gains.
 
@@ -265,7 +245,7 @@ def attacked(local, points, z, box_lower, box_upper, rule, n_rays, n_exchanges, 
         if whole > length:
             for f in range(d):
                 ray[f] *= length / whole
-        column_products(local.columns, n, ray, slopes)
+        column_products(local.columns, 0, n, ray, slopes)
         theta = min(1.0, crossing(rule, local.halves, slopes, local.classes, values, space))  # not lost: at its end
         for t in range(n):
             values[t] = local.halves[t] - theta * slopes[t]

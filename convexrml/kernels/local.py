@@ -99,13 +99,13 @@ def matter(sites, lengths, longest, row, squared, offset, start, stop, radius, s
     n_negatives, highest = 0, -np.inf
     loss = gap_rounding(rules, longest, longest, z_length, reach)
     bounded = n_near == s and radius < np.inf
-    base = row[near[s - 1]] + loss if bounded else 0.0
+    base, scale = (row[near[s - 1]] + loss, 0.5 / (radius * rules[STRETCH])) if bounded else (0.0, 0.0)
     for j in range(N):
         if start <= j < stop:
             continue
         spread = squared[j] + offset
         if bounded:
-            rest = (row[j] - base) / (2.0 * radius * rules[STRETCH]) - off
+            rest = (row[j] - base) * scale - off
             if rest > 0.0 and rest * rest >= spread:
                 continue
             c = 0
@@ -155,7 +155,7 @@ def gathered(
 def half_scores(local, w, phi):
     """Write ``φ_t(w)`` of all local points into `phi`."""
     halves = local.halves
-    column_products(local.columns, halves.shape[0], w, phi)
+    column_products(local.columns, 0, halves.shape[0], w, phi)
     for t in range(halves.shape[0]):
         phi[t] = halves[t] - phi[t]
 

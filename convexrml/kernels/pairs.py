@@ -39,7 +39,7 @@ class Known(NamedTuple):
 def known_at(known, halves, w):
     """Compute the half scores of the listed points at another point."""
     phi, listed, total = known.phi, known.listed, known.total
-    column_products(known.columns, known.n_listed, w, total)
+    column_products(known.columns, 0, known.n_listed, w, total)
     for c in range(known.n_listed):
         phi[listed[c]] = halves[listed[c]] - total[c]
     copied(w, w.shape[0], known.start)

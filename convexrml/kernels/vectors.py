@@ -68,18 +68,18 @@ def distance(U, i, j, order):
 
 
 @njit(cache=True)
-def column_products(columns, count, p, products):
-    """``⟨u_t, p⟩`` of the first columns u_t, in loops over neighbouring numbers, as vector registers like it."""
+def column_products(columns, start, stop, p, products):
+    """``⟨u_t, p⟩`` of the columns ``start:stop``, in loops over neighbouring numbers, as vector registers like it."""
     d, f = columns.shape[0], 0
-    products[:count] = 0.0
+    products[start:stop] = 0.0
     while f + 4 <= d:
         p0, p1, p2, p3 = p[f], p[f + 1], p[f + 2], p[f + 3]
-        for t in range(count):
+        for t in range(start, stop):
             first = p0 * columns[f, t] + p1 * columns[f + 1, t]
             products[t] += first + (p2 * columns[f + 2, t] + p3 * columns[f + 3, t])
         f += 4
     while f < d:
-        for t in range(count):
+        for t in range(start, stop):
             products[t] += p[f] * columns[f, t]
         f += 1
 
