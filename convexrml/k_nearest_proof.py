@@ -34,7 +34,8 @@ def vote_proofs(
 ) -> tuple[NDArray[np.float64], list[Proof | None]]:
     """Radii that can be proved of exact k-NN radii in ℓ2, and their proofs; None where the closed form has to do.
 
-    Where no proof of a plurality's radius is found, the majority's, which is no larger, is searched for and proved.
+    Where no proof of a radius is found, that of the search's own lower bound is tried, which no exact arithmetic has
+    raised; and of a plurality, then the majority's, which is no larger.
 
     Parameters
     ----------
@@ -55,10 +56,11 @@ def vote_proofs(
         if known > closed_form[a]:
             radius = radius_to_prove(search, q, known)
             proof = vote_proof(search, q, radius)
-            if proof is None and not search.majority:
-                known = weaker.search(q, Limits(nodes=_MOST_NODES)).lower
-                radius = radius_to_prove(weaker, q, known)
-                proof = vote_proof(weaker, q, radius) if known > closed_form[a] else None
+            for other in (search,) if search.majority else (search, weaker):
+                if proof is None:
+                    known = min(other.search(q, Limits(nodes=_MOST_NODES)).lower, float(radii.lower[a]))
+                    radius = radius_to_prove(other, q, known)
+                    proof = vote_proof(other, q, radius) if known > closed_form[a] else None
             if proof is not None:
                 lower[a] = math.inf if math.isinf(known) else radius
         proofs.append(proof)

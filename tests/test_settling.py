@@ -10,6 +10,7 @@ import oracle
 import pytest
 
 from convexrml import MahalanobisMetric, NearestNeighbors, RadiusStatus, exact_radius
+from convexrml.checker import check
 from convexrml.findings import Limits
 from convexrml.grouped import grouped_sites
 from convexrml.k_nearest import KNearestSearch
@@ -58,6 +59,23 @@ def test_the_ends_meet_around_the_true_radius(vote):
         seen["a hundred times"] += 100 * (upper - lower) < before.upper[0] - before.lower[0]
         seen["in a box"] += search.box is not None
     assert seen["a hundred times"] >= 10 and seen["in a box"] >= 5, seen
+
+
+@pytest.mark.parametrize("vote", ["majority", "plurality"])
+def test_certificates_prove_no_less_than_the_search_alone(vote):
+    """A tree whose bounds give up all rounding does not reach a lower end that exact arithmetic has raised."""
+    raised = 0
+    for seed in range(12):
+        model, z, label, search, finding, _ = searched(seed, vote)
+        if not finding.leaves:
+            continue
+        name = model.classes_[label]
+        found = exact_radius(model, z, name, box=search.box, vote=vote, certificates=True)
+        raised += found.lower[0] > finding.lower
+        # 1e-9: a proof is of a little less than the search's bound, and each search nudges its witness anew
+        assert found.certificates[0].lower >= finding.lower * (1 - 1e-9)
+        check(found.certificates[0].to_bytes(), model.exact)
+    assert raised >= 5
 
 
 def test_nothing_is_proved_by_a_leaf_that_falls_short():
