@@ -1,4 +1,4 @@
-"""What a search for one k-NN radius is told, and what it finds: ends of an interval, and the nodes where they meet."""
+"""What a search for one k-NN radius is told, and what it finds: the ends of an interval, and where they meet."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Leaf:
-    """A node of the tree at whose nearest point the vote is lost: but for rounding, both ends of an interval are there.
+class Meeting:
+    """A node of the tree at whose nearest point the vote is lost, up to rounding: its lower and upper bound are one.
 
     Attributes
     ----------
     bound : float
-        What its multipliers prove with all rounding subtracted.
+        The node's lower bound, all rounding subtracted.
     foot : (d,) array
         The step to its nearest point.
     members, others : (m,) integer arrays
@@ -60,10 +60,10 @@ class Finding:
         Nodes evaluated.
     limit : RadiusStatus or None
         The limit that ended the search, if one did, even where the status is closed.
-    leaves : tuple of Leaf
-        Such nodes, if rounding keeps the ends apart.
+    meetings : tuple of Meeting
+        Such nodes, the nearest among them, if rounding keeps the ends apart.
     beyond : float
-        A lower bound on all that lies outside these leaves.
+        A lower bound on all that lies outside these nodes.
     """
 
     lower: float
@@ -72,7 +72,7 @@ class Finding:
     status: RadiusStatus
     nodes: int = 0
     limit: RadiusStatus | None = None
-    leaves: tuple[Leaf, ...] = ()
+    meetings: tuple[Meeting, ...] = ()
     beyond: float = 0.0
 
 

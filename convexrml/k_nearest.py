@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrml.emptiness import prove_empty
-from convexrml.findings import Finding, Leaf, Limits, Witness
+from convexrml.findings import Finding, Limits, Meeting, Witness
 from convexrml.grouped import GroupedSites
 from convexrml.kernels import attack, incumbent, local, lost_vote, scores
 from convexrml.kernels import branch_and_bound as kernel
@@ -32,7 +32,7 @@ EXCHANGES = 20
 _L2 = Norm(2.0)
 _BEYOND = 1 + 1e-9
 _SLICE = 64  # nodes between two looks at the clock
-_MOST_LEAVES = 1000  # whose multipliers are kept
+_MOST_MEETINGS = 100  # whose multipliers are kept
 _FEW = 16
 _FAR_AWAY = 100.0  # of the distance to the farthest training point: no bound is claimed beyond
 _STRETCHES = (1.0, 10.0, 1000.0)
@@ -42,14 +42,14 @@ _STRETCHES = (1.0, 10.0, 1000.0)
 class _Bounds:
     """What one branch and bound found: the nearest witness, the limit that ended it if one did, and lower bounds.
 
-    `beyond` is one on all but the leaves.
+    `beyond` is one on all but the meetings.
     """
 
     lower: float
     witness: Witness | None
     limit: RadiusStatus | None
     nodes: int
-    leaves: tuple[Leaf, ...] = ()
+    meetings: tuple[Meeting, ...] = ()
     beyond: float = 0.0
 
 
@@ -154,8 +154,8 @@ class KNearestSearch:
         lower = min(found.lower, upper)
         status = status_of(lower, upper, ROUNDING_WIDTH, found.witness.blur)
         status = status if status.closed else found.limit or status
-        leaves = found.leaves if upper - lower > ROUNDING_WIDTH * upper else ()
-        return Finding(lower, upper, step, status, found.nodes, found.limit, leaves, found.beyond)
+        meetings = found.meetings if upper - lower > ROUNDING_WIDTH * upper else ()
+        return Finding(lower, upper, step, status, found.nodes, found.limit, meetings, found.beyond)
 
     def _branch_and_bound(
         self,
@@ -184,15 +184,15 @@ class KNearestSearch:
         apart = np.hstack([local.separations(near, 0, near.n_negatives), apart[reached][:, passed]])
         tree = planted(near, apart, targets, bounds[reached], radius)
         desk = desk_for(len(near.halves), len(q.z), self.k)
-        limit, outcome, leaves = _limit_met(limits, tree, started), kernel.MORE, list[Leaf]()
+        limit, outcome, meetings = _limit_met(limits, tree, started), kernel.MORE, list[Meeting]()
         while limit is None and outcome != kernel.PROVED:
             budget = min(_SLICE - tree.counts[N_EVALUATED] % _SLICE, limits.nodes - tree.counts[N_EVALUATED])
             outcome = kernel.expand(tree, near, apart, targets, radius, int(budget), desk)
             other = None
             if outcome == kernel.WITNESSED:  # if rounding hides it, the search goes on above this node's bound
                 node = int(tree.counts[FOUND])
-                if len(leaves) < _MOST_LEAVES:
-                    leaves.append(self._leaf(tree, node, near, desk.w))
+                if len(meetings) < _MOST_MEETINGS:
+                    meetings.append(self._meeting(tree, node, near, desk.w))
                 else:
                     tree.floor[0] = min(tree.floor[0], tree.key[node])
                 other = self._witness(q, near, targets[tree.target[node]], desk.w, far)
@@ -211,12 +211,12 @@ class KNearestSearch:
             beyond = min(beyond, float(tree.heap_key[0]))
         if math.isfinite(tree.floor[1]) and not self._leaves_are_empty(tree, near, q):
             beyond = min(beyond, float(tree.floor[1]))
-        lower = min(beyond, min((leaf.bound for leaf in leaves), default=math.inf))
+        lower = min(beyond, min((one.bound for one in meetings), default=math.inf))
         if witness is None and lower >= within:
             lower = math.inf  # nothing in the box is farther
         elif math.isfinite(lower):
             lower = min(lower, far)
-        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]), tuple(leaves), min(beyond, far))
+        return _Bounds(lower, witness, limit, int(tree.counts[N_EVALUATED]), tuple(meetings), min(beyond, far))
 
     def around(self, q: Query, radius: float, far: float) -> local.Local:
         """The training points that matter within a ball; bounds hold for witnesses no farther than `far`."""
@@ -278,14 +278,14 @@ class KNearestSearch:
                     return nearest
         return np.full(len(q.z), np.nan)
 
-    def _leaf(self, tree: Tree, node: int, near: local.Local, foot: NDArray[np.float64]) -> Leaf:
+    def _meeting(self, tree: Tree, node: int, near: local.Local, foot: NDArray[np.float64]) -> Meeting:
         """A node at whose nearest point its target is met."""
         (n, d), (start, size) = near.sites.shape, tree.active[node]
         rows, lam = tree.arena_index[start : start + size], np.maximum(tree.arena_value[start : start + size], 0.0)
         names, pairs, sides = self.data.order[near.rows], rows >= 0, -1 - rows[rows < 0]
         weights = {int(f % d): 2 * float(w if f < d else -w) for f, w in zip(sides, lam[rows < 0], strict=True)}
         members, others = names[rows[pairs] // n], names[rows[pairs] % n]
-        return Leaf(float(tree.key[node]), foot.copy(), members, others, lam[pairs], weights)
+        return Meeting(float(tree.key[node]), foot.copy(), members, others, lam[pairs], weights)
 
     def _leaves_are_empty(self, tree: Tree, near: local.Local, q: Query) -> bool:
         """Whether rational arithmetic confirms every node that the active-set method found to be empty."""

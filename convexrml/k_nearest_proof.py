@@ -57,10 +57,12 @@ def vote_proofs(
             radius = radius_to_prove(search, q, known)
             proof = vote_proof(search, q, radius)
             for other in (search,) if search.majority else (search, weaker):
-                if proof is None:
-                    known = min(other.search(q, Limits(nodes=_MOST_NODES)).lower, float(radii.lower[a]))
+                if proof is not None:
+                    break
+                known, before = other.search(q, Limits(nodes=_MOST_NODES)).lower, known
+                if known > closed_form[a] and (known < before or other is weaker):
                     radius = radius_to_prove(other, q, known)
-                    proof = vote_proof(other, q, radius) if known > closed_form[a] else None
+                    proof = vote_proof(other, q, radius)
             if proof is not None:
                 lower[a] = math.inf if math.isinf(known) else radius
         proofs.append(proof)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from convexrml.certificate import Certificate
 from convexrml.checker import Check, digest
 from convexrml.evidence import Prover
-from convexrml.findings import Finding, Leaf
+from convexrml.findings import Finding, Meeting
 from convexrml.neighbors import NearestNeighbors
-from convexrml.norms import Box
+from convexrml.norms import Box, Norm
 from convexrml.results import ExactRadii, RadiusStatus
 from convexrml.visits import ROUNDING_WIDTH, Record, boundary_rounding, status_of, visit_mislabelled
 from convexrml.votes import Vote
@@ -37,7 +37,8 @@ def settled_votes(
     """The record with upper bounds witnessed in exact arithmetic, for any k; one that is not is left out, with a note.
 
     See `convexrml.witness.sure_witness`; `y` are encoded labels.  Where rounding keeps the ends of an interval apart,
-    and a search's finding tells where they meet, exact arithmetic narrows it: see `_met`.
+    and a search's finding tells where they meet, exact arithmetic narrows it: `_met` draws the witness back to there,
+    `_proved` raises the lower end.
     """
     notes, lower, known = list(found.notes), found.lower.copy(), dict(enumerate(findings))
     upper, perturbation, status = found.upper.copy(), found.perturbation.copy(), found.status.copy()
@@ -56,18 +57,27 @@ def settled_votes(
             upper[a], perturbation[a] = witnessed_norm(Z[a], delta, found.norm), delta
             if status[a] in (RadiusStatus.EXACT, RadiusStatus.MISCLASSIFIED):
                 rounded = status[a] is RadiusStatus.MISCLASSIFIED  # rounding alone had it at 0
-                closed = status_of(lower[a], upper[a], ROUNDING_WIDTH, upper[a] if rounded else 0.0).closed
+                blur = _tie_rounding(model, Z[a], int(y[a]), found.norm) if rounded else 0.0
+                closed = status_of(lower[a], upper[a], ROUNDING_WIDTH, blur).closed
                 status[a] = RadiusStatus.EXACT if closed else open_end
-        if finding is not None and finding.leaves and upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:
-            perturbation[a] = _met(model, Z[a], int(y[a]), perturbation[a], finding.leaves, found)
+        if finding is not None and finding.meetings and upper[a] - lower[a] > ROUNDING_WIDTH * upper[a]:
+            perturbation[a] = _met(model, Z[a], int(y[a]), perturbation[a], finding.meetings, found)
             upper[a] = witnessed_norm(Z[a], perturbation[a], found.norm)
             lower[a] = _proved(model, Z[a], int(y[a]), lower[a], upper[a], finding, found)
-            blur = found.upper[a] - found.lower[a] if found.status[a] is RadiusStatus.EXACT else 0.0
-            if status_of(lower[a], upper[a], ROUNDING_WIDTH, blur).closed:
+            if status_of(lower[a], upper[a], ROUNDING_WIDTH, 0.0).closed:
                 status[a] = RadiusStatus.EXACT
     return dataclasses.replace(
         found, lower=lower, upper=upper, perturbation=perturbation, status=status, notes=tuple(notes)
     )
+
+
+def _tie_rounding(model: NearestNeighbors, z: NDArray[np.float64], label: int, norm: Norm) -> float:
+    """How far rounding may move the boundaries between the nearest points of the label and the nearest others."""
+    row, own = model.scores(z[None])[0], model.labels_ == label
+    nearest = np.argsort(row, kind="stable")
+    positives, negatives = (nearest[some[nearest]][: model.n_neighbors] for some in (own, ~own))
+    z_length, rounding = float(np.linalg.norm(z - model.shift_)), model.rounding(norm)
+    return max(boundary_rounding(model.sites_, rounding, z_length, int(j), positives, norm) for j in negatives)
 
 
 def _met(
@@ -75,16 +85,16 @@ def _met(
     z: NDArray[np.float64],
     label: int,
     witness: NDArray[np.float64],
-    leaves: Sequence[Leaf],
+    meetings: Sequence[Meeting],
     found: ExactRadii,
 ) -> NDArray[np.float64]:
-    """The nearest of the first witnesses on the ways from where leaves have their nearest points to the witness.
+    """The nearest of the first witnesses on the ways from where ends meet to the witness.
 
     The search narrows a cell by what rounding may hide; exact arithmetic does without.
     """
     best, length = witness, witnessed_norm(z, witness, found.norm)
-    for leaf in sorted(leaves, key=lambda one: float(np.linalg.norm(one.foot - witness)))[:_FEET]:
-        drawn = _drawn_back(model, z, label, leaf.foot, witness, found.box, found.vote)
+    for one in sorted(meetings, key=lambda one: float(np.linalg.norm(one.foot - witness)))[:_FEET]:
+        drawn = _drawn_back(model, z, label, one.foot, witness, found.box, found.vote)
         if drawn is not None and witnessed_norm(z, drawn, found.norm) < length:
             best, length = drawn, witnessed_norm(z, drawn, found.norm)
     return best
@@ -99,22 +109,22 @@ def _proved(
     finding: Finding,
     found: ExactRadii,
 ) -> float:
-    """The largest radius next to an upper bound that exact arithmetic proves of all leaves, if it is above the lower.
+    """The largest radius next to an upper bound that exact arithmetic proves of all meetings, if it is above the lower.
 
-    What lies outside the leaves is bounded by the search, which has subtracted all rounding.
+    What lies outside of them is bounded by the search, which has subtracted all rounding.
     """
     name, hashes = model.exact.labels[label], {**model.exact.sha256, "query": digest("query", z)}
-    for gap in _GAPS:
-        radius = min(upper * (1 - gap), finding.beyond)
+    radii = np.unique(np.minimum(upper * (1 - _GAPS), finding.beyond))[::-1].tolist()
+    for radius in radii:
         if radius <= lower:
             break
         claim = Certificate(
             radius, None, found.norm, found.n_neighbors, found.vote, name, z, None, found.box, None, hashes
         )
-        exact = Check(claim.to_bytes(), model.exact, use_filter=False)
+        case = Check(claim.to_bytes(), model.exact, use_filter=True)
         if all(
-            exact.closed(leaf.members.tolist(), leaf.others.tolist(), leaf.multipliers.tolist(), leaf.sides)
-            for leaf in finding.leaves
+            case.closed(one.members.tolist(), one.others.tolist(), one.multipliers.tolist(), one.sides)
+            for one in finding.meetings
         ):
             return radius
     return lower

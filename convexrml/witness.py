@@ -93,10 +93,10 @@ def stretched(
 
     A witness that rounding has feigned is next to the boundary of half-spaces that leave the query out, ``⟨a, δ⟩ ≤ b``
     with b < 0, so a longer way in its direction leads into them.  From δ = 0, a way to a training point of another
-    label does: on it that point comes nearer than all that tie with it.  Which of the k nearest it takes, or whether
-    all of a majority, is tried.  Where a tie itself is what loses the vote, nothing leads deeper; but between whole
-    numbers the tie may lie at a point of few binary places, so the witness is rounded to these too.  `label` is an
-    encoded label.
+    label does: on it that point comes nearer than all that tie with it.  The k nearest of these points are tried, and
+    the mean of the (k + 1) / 2 nearest.  Where a tie itself is what loses the vote, nothing leads deeper; but between
+    whole numbers the tie may lie at a point of few binary places, so the witness is rounded to these too.  `label` is
+    an encoded label.
     """
     ways = delta[None]
     if not delta.any():
@@ -105,7 +105,8 @@ def stretched(
         ways = model.training_points_[near] - z
         ways = np.concatenate([ways, ways[: (model.n_neighbors + 1) // 2].mean(axis=0, keepdims=True)])
     snapped = np.rint((z + delta) / _GRIDS[:, None]) * _GRIDS[:, None]
-    longer = (_LONGER[:, None, None] * ways).reshape(-1, len(z))  # the shortest of all ways first
+    longer = (_LONGER[:, None, None] * ways).reshape(-1, len(z))
+    longer = longer[np.argsort(np.linalg.norm(longer, axis=1), kind="stable")]
     return first_mislabelled(model, z, model.classes_[label], np.concatenate([z + delta + longer, snapped]), box, vote)
 
 
