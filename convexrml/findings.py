@@ -61,7 +61,7 @@ class Finding:
     limit : RadiusStatus or None
         The limit that ended the search, if one did, even where the status is closed.
     meetings : tuple of Meeting
-        Such nodes, the nearest among them, if rounding keeps the ends apart.
+        The first of such nodes, if rounding keeps the ends apart.
     beyond : float
         A lower bound on all that lies outside these nodes.
     """
