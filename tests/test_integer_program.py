@@ -7,6 +7,8 @@ import math
 import numpy as np
 import oracle
 import pytest
+from sklearn import datasets
+from sklearn.preprocessing import MinMaxScaler
 from test_k_nearest import VOTES, drawn
 
 from convexrml import NearestNeighbors, RadiusStatus, certified_radius, exact_radius
@@ -206,9 +208,7 @@ def test_arguments_that_cannot_be_used():
 @pytest.mark.parametrize(("k", "vote"), [(3, "plurality"), (5, "majority"), (5, "plurality")])
 def test_digits_against_the_search(solver, n, k, vote):
     pytest.importorskip({"gurobi": "gurobipy", "scip": "pyscipopt"}[solver])
-    from sklearn.datasets import load_digits
-
-    X, y = load_digits(return_X_y=True)
+    X, y = datasets.load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))
     X, y = X[order] / 16, y[order]
     model, Z, labels = NearestNeighbors(k).fit(X[:300], y[:300]), X[1000 : 1000 + n], y[1000 : 1000 + n]
@@ -228,3 +228,22 @@ def test_digits_against_the_search(solver, n, k, vote):
             compared += 1
             assert found.upper[0] == pytest.approx(search.upper[at], rel=found.tolerance)
     assert compared >= 3
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", *(pytest.param(n, marks=SLOW) for n in ("breast_cancer", "digits"))])
+@pytest.mark.parametrize(("k", "vote"), [(3, "plurality"), (5, "majority"), (5, "plurality")])
+def test_real_data_against_the_search(name, k, vote):
+    """The first of a shuffle are the training set: six queries of each, 36 programs in all (and 36 that are slow)."""
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    X, y = MinMaxScaler().fit_transform(X)[order], y[order]
+    model, Z = NearestNeighbors(k).fit(X[:60], y[:60]), X[60:66]
+    labels = model.predict(Z)
+    search = exact_radius(model, Z, labels, vote=vote)
+    found = exact_radius(model, Z, labels, vote=vote, solver="scip")
+    assert all(status.closed for status in [*search.status, *found.status])
+    assert found.upper == pytest.approx(search.upper, rel=found.tolerance, abs=0)
+    assert np.count_nonzero(search.lower) >= 4  # a vote that three labels share is lost as it stands
