@@ -24,7 +24,7 @@ _AIM = 1 - ROUNDING_WIDTH / 4
 _BACK = 2e-9  # of the way to the training point: more than the search nudges at first
 _STEPS = np.linspace(0, 1, 33)[1:, None]
 _FEET = 4
-_GAPS = ROUNDING_WIDTH / 4 * 4.0 ** np.arange(12)  # relative to an upper bound
+_GAPS = 2.0**-51 * 4.0 ** np.arange(20)  # relative to a node's bound in floating point
 
 
 def settled_votes(
@@ -109,13 +109,14 @@ def _proved(
     finding: Finding,
     found: ExactRadii,
 ) -> float:
-    """The largest radius next to an upper bound that exact arithmetic proves of all meetings, if it is above the lower.
+    """The largest radius tried that exact arithmetic proves of all meetings, if it is above the lower bound.
 
-    What lies outside of them is bounded by the search, which has subtracted all rounding.
+    A foot's length is what its node's multipliers prove, up to rounding.  What lies outside of the meetings is bounded
+    by the search, which has subtracted all rounding.
     """
     name, hashes = model.exact.labels[label], {**model.exact.sha256, "query": digest("query", z)}
-    radii = np.unique(np.minimum(upper * (1 - _GAPS), finding.beyond))[::-1].tolist()
-    for radius in radii:
+    nearest = min(float(np.linalg.norm(one.foot)) for one in finding.meetings)
+    for radius in np.unique(np.minimum(nearest * (1 - _GAPS), min(upper, finding.beyond)))[::-1].tolist():
         if radius <= lower:
             break
         claim = Certificate(
