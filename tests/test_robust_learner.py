@@ -205,7 +205,12 @@ def test_components_reveal_the_rank():
 
 @pytest.mark.slow
 def test_many_features_of_noise_are_seen_through():
-    X, y = make_classification(400, 40, n_informative=4, n_redundant=0, random_state=0)
-    learner = RobustMetricLearner(n_rounds=3).fit(X[:200], y[:200])
-    scores = [KNeighborsClassifier(1).fit(A[:200], y[:200]).score(A[200:], y[200:]) for A in (X, learner.transform(X))]
-    assert scores[1] > scores[0] + 0.05
+    """On average over draws: single ones gain between 0.035 and 0.115."""
+    gains = []
+    for seed in range(6):
+        X, y = make_classification(400, 40, n_informative=4, n_redundant=0, random_state=seed)
+        learned = RobustMetricLearner(n_rounds=3).fit(X[:200], y[:200]).transform(X)
+        before, after = (KNeighborsClassifier(1).fit(A[:200], y[:200]).score(A[200:], y[200:]) for A in (X, learned))
+        gains.append(after - before)
+    assert np.mean(gains) > 0.05
+    assert min(gains) > 0
