@@ -166,13 +166,26 @@ class Prover:
         """
         case = self._case(z, label, self.model.scores(z[None])[0], radius, norm, box)
         proof, _ = self._prove(case, hints)
-        name, hashes = self.training.labels[label], {**self.training.sha256, "query": digest("query", z)}
-        claim = Certificate(radius, None, norm, 1, Vote.PLURALITY, name, z, None, box, proof, hashes)
+        claim = self.claim(z, label, radius, norm, box, proof=proof)
         try:
             check(claim.to_bytes(), self.training)
         except Rejected:
             return False
         return True
+
+    def claim(
+        self,
+        z: NDArray[np.float64],
+        label: int,
+        radius: float,
+        norm: Norm,
+        box: Box | None,
+        vote: Vote = Vote.PLURALITY,
+        proof: Proof | None = None,
+    ) -> Certificate:
+        """The claim that the radius of z, with an encoded label, is at least `radius`; no upper bound."""
+        name, hashes = self.training.labels[label], {**self.training.sha256, "query": digest("query", z)}
+        return Certificate(radius, None, norm, self.model.n_neighbors, vote, name, z, None, box, proof, hashes)
 
     def _case(
         self, z: NDArray[np.float64], label: int, row: NDArray[np.float64], radius: float, norm: Norm, box: Box | None

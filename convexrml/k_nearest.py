@@ -22,7 +22,7 @@ from convexrml.metric import MahalanobisMetric
 from convexrml.norms import Box, Norm
 from convexrml.queries import Query
 from convexrml.results import RadiusStatus
-from convexrml.search_tree import grown, planted
+from convexrml.search_tree import grown, named_rows, planted
 from convexrml.visits import ROUNDING_WIDTH, status_of
 from convexrml.votes import Vote, same_vote
 from convexrml.witness import witnessed_norm
@@ -280,12 +280,10 @@ class KNearestSearch:
 
     def _meeting(self, tree: Tree, node: int, near: local.Local, foot: NDArray[np.float64]) -> Meeting:
         """A node at whose nearest point its target is met."""
-        (n, d), (start, size) = near.sites.shape, tree.active[node]
+        start, size = tree.active[node]
         rows, lam = tree.arena_index[start : start + size], np.maximum(tree.arena_value[start : start + size], 0.0)
-        names, pairs, sides = self.data.order[near.rows], rows >= 0, -1 - rows[rows < 0]
-        weights = {int(f % d): 2 * float(w if f < d else -w) for f, w in zip(sides, lam[rows < 0], strict=True)}
-        members, others = names[rows[pairs] // n], names[rows[pairs] % n]
-        return Meeting(float(tree.key[node]), foot.copy(), members, others, lam[pairs], weights)
+        named = named_rows(rows, lam, self.data.order[near.rows], len(foot))
+        return Meeting(float(tree.key[node]), foot.copy(), *named)
 
     def _leaves_are_empty(self, tree: Tree, near: local.Local, q: Query) -> bool:
         """Whether rational arithmetic confirms every node that the active-set method found to be empty."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +53,29 @@ def vote_proofs(
     weaker = KNearestSearch(data, model.metric_, model.n_neighbors, Vote.MAJORITY, radii.box)
     lower, proofs = np.minimum(radii.lower, closed_form), list[Proof | None]()
     for a, q in enumerate(each_query(data, prepared(model, data, Z, y, radii.box))):
-        proof, known = None, float(radii.lower[a])
-        if known > closed_form[a]:
-            radius = radius_to_prove(search, q, known)
-            proof = vote_proof(search, q, radius)
-            for other in (search,) if search.majority else (search, weaker):
-                if proof is not None:
-                    break
-                known, before = other.search(q, Limits(nodes=_MOST_NODES)).lower, known
-                if known > closed_form[a] and (known < before or other is weaker):
-                    radius = radius_to_prove(other, q, known)
-                    proof = vote_proof(other, q, radius)
+        proof = None
+        for other, known in (
+            _in_turn(search, weaker, q, float(radii.lower[a])) if radii.lower[a] > closed_form[a] else ()
+        ):
+            radius = radius_to_prove(other, q, known)
+            proof = vote_proof(other, q, radius) if known > closed_form[a] else None
             if proof is not None:
                 lower[a] = math.inf if math.isinf(known) else radius
+                break
         proofs.append(proof)
     return lower, proofs
+
+
+def _in_turn(
+    search: KNearestSearch, weaker: KNearestSearch, q: Query, known: float
+) -> Iterator[tuple[KNearestSearch, float]]:
+    """The lower bounds to prove: the one known, the search's own if it is less, that of the weaker vote."""
+    yield search, known
+    own = search.search(q, Limits(nodes=_MOST_NODES)).lower
+    if own < known:
+        yield search, own
+    if not search.majority:
+        yield weaker, weaker.search(q, Limits(nodes=_MOST_NODES)).lower
 
 
 def radius_to_prove(search: KNearestSearch, q: Query, lower: float) -> float:

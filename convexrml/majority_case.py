@@ -14,6 +14,7 @@ from convexrml.kernels.branching import desk_for
 from convexrml.kernels.incumbent import slack_of
 from convexrml.kernels.pairs import Known, nearest_of_pairs
 from convexrml.queries import Query
+from convexrml.search_tree import named_rows
 
 Indices = NDArray[np.int64]
 DEEPEST = 300  # splits; the checker refuses trees that are much deeper
@@ -111,8 +112,7 @@ class MajorityCase:
         rows, _ = nearest_of_pairs(
             near.sites, near.halves, near.spreads, near.image, inside, len(inside), outside, len(outside), 0, outside,
             0, near.room_lower, near.room_upper, near.boxed, 1e-3 * self.slack, self.radius * (1 + 1e-6),
-            known, desk.w, 0,
-            desk.active, desk.multipliers, desk.Q, desk.R, desk.work,
+            known, desk.w, 0, desk.active, desk.multipliers, desk.Q, desk.R, desk.work,
         )  # fmt: skip
         active, weights = desk.active[:rows].copy(), np.maximum(desk.multipliers[:rows], 0.0)
         evidence = multipliers.weighed(
@@ -186,14 +186,8 @@ class MajorityCase:
 
     def dual(self, active: Indices, weights: NDArray[np.float64], one_more: Row | None = None) -> None:
         """Close by the active rows' multipliers, and perhaps one more."""
-        n, d = self.near.sites.shape
-        pairs = [(int(row // n), int(row % n), float(w)) for row, w in zip(active, weights, strict=True) if row >= 0]
+        J, I, lam, box = named_rows(active, weights, self.names, self.near.sites.shape[1])  # noqa: E741
         if one_more is not None:
-            pairs.append((one_more.j, one_more.i, one_more.multiplier))
-        box: dict[int, float] = {}
-        for row, weight in zip(active, weights, strict=True):
-            if row < 0:  # the checker counts rows of pairs twice
-                f = int(-1 - row)
-                box[f % d] = box.get(f % d, 0.0) + (2 * float(weight) if f < d else -2 * float(weight))
-        J, I, lam = zip(*pairs, strict=True) if pairs else ((), (), ())  # noqa: E741
-        self.tree.multipliers(self.names[list(J)], self.names[list(I)], lam, box)
+            J, I = np.append(J, self.names[one_more.j]), np.append(I, self.names[one_more.i])  # noqa: E741
+            lam = np.append(lam, one_more.multiplier)
+        self.tree.multipliers(J, I, lam, box)

@@ -27,6 +27,22 @@ _NODES_AT_FIRST = 2048
 _ARENA_AT_FIRST = 2**15
 
 
+def named_rows(
+    rows: NDArray[np.int64], multipliers: NDArray[np.float64], names: NDArray[np.int64], d: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], dict[int, float]]:
+    """Members, others and multipliers of active rows of pairs, and those of a box, as a proof tree takes them.
+
+    Rows have the numbers of `kernels.pairs`; `names` are the points' in the training set.  A proof tree counts rows of
+    pairs twice (`convexrml.certificate.ProofTree.multipliers`), so the box's are doubled.
+    """
+    n, pairs = len(names), rows >= 0
+    sides: dict[int, float] = {}
+    for feature, weight in zip(-1 - rows[~pairs], multipliers[~pairs], strict=True):
+        f = int(feature % d)
+        sides[f] = sides.get(f, 0.0) + 2 * float(weight if feature < d else -weight)
+    return names[rows[pairs] // n], names[rows[pairs] % n], multipliers[pairs], sides
+
+
 def planted(
     near: Local, apart: NDArray[np.float64], targets: NDArray[np.int64], bounds: NDArray[np.float64], radius: float
 ) -> Tree:

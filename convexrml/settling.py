@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrml.certificate import Certificate
-from convexrml.checker import Check, digest
+from convexrml.checker import Check
 from convexrml.evidence import Prover
 from convexrml.findings import Finding, Meeting
 from convexrml.neighbors import NearestNeighbors
@@ -114,14 +113,12 @@ def _proved(
     A foot's length is what its node's multipliers prove, up to rounding.  What lies outside of the meetings is bounded
     by the search, which has subtracted all rounding.
     """
-    name, hashes = model.exact.labels[label], {**model.exact.sha256, "query": digest("query", z)}
+    prover = Prover(model)
     nearest = min(float(np.linalg.norm(one.foot)) for one in finding.meetings)
     for radius in np.unique(np.minimum(nearest * (1 - _GAPS), min(upper, finding.beyond)))[::-1].tolist():
         if radius <= lower:
             break
-        claim = Certificate(
-            radius, None, found.norm, found.n_neighbors, found.vote, name, z, None, found.box, None, hashes
-        )
+        claim = prover.claim(z, label, radius, found.norm, found.box, found.vote)
         case = Check(claim.to_bytes(), model.exact, use_filter=True)
         if all(
             case.closed(one.members.tolist(), one.others.tolist(), one.multipliers.tolist(), one.sides)

@@ -100,8 +100,8 @@ def stretched(
     """
     ways = delta[None]
     if not delta.any():
-        row = np.where(model.labels_ == label, math.inf, model.scores(z[None])[0])
-        near = np.argsort(row, kind="stable")[: min(model.n_neighbors, np.count_nonzero(np.isfinite(row)))]
+        others, row = np.flatnonzero(model.labels_ != label), model.scores(z[None])[0]
+        near = others[np.argsort(row[others], kind="stable")[: model.n_neighbors]]
         ways = model.training_points_[near] - z
         ways = np.concatenate([ways, ways[: (model.n_neighbors + 1) // 2].mean(axis=0, keepdims=True)])
     snapped = np.rint((z + delta) / _GRIDS[:, None]) * _GRIDS[:, None]

@@ -144,9 +144,9 @@ def judge_search(verdict, model, instance, search, q, radii):
         verdict.fail("unreachable", said)
     certain = most <= least * (1 + CERTAIN) or np.isinf(least)
     verdict.counts["certain" if certain else "rounding decides"] += 1
-    # a witness is a point of floats: one within their spacing of the nearest point of a cell is as near as can be asked
-    spacing = float(np.linalg.norm(np.spacing(np.abs(instance.Z[q]) + min(truth, 1e300))))
     if certain and status not in CLOSED:
+        # a witness is a point of floats: within their spacing of a cell's nearest point is as near as can be asked
+        spacing = float(np.linalg.norm(np.spacing(np.abs(instance.Z[q]) + min(truth, 1e300))))
         if upper - lower <= 2 * spacing:
             verdict.counts["between floats"] += 1
         else:

@@ -111,7 +111,7 @@ def majority_is_lost(data, place, near, rule, step, slopes, values):
 
     Other negatives could only help, so that positives alone are read in full.
     """
-    start, stop, s = data.class_start[rule.own], data.class_start[rule.own + 1], rule.n_neighbors // 2 + 1
+    start, stop, s = data.class_start[rule.own], data.class_start[rule.own + 1], (rule.n_neighbors + 1) // 2
     places = np.empty(s, dtype=np.int64)
     half_scores(near, step, values)
     if smallest(values, 0, near.n_negatives, s, places) < s:

@@ -76,12 +76,8 @@ def with_one_more(local, evidence, j, i, violation, apart):
     t, a_i, a_j = gap - violation, local.lengths[i], local.lengths[j]
     d = local.sites.shape[1]
     loss = 0.5 * gap_rounding(local.rules, a_i, a_j, local.z_length, local.reach)
-    blur = (
-        8.0
-        * (d + 8)
-        * UNIT_ROUNDOFF
-        * (abs(gap) + abs(violation) + (local.spreads[i] + local.spreads[j]) * local.reach)
-    )
+    terms = abs(gap) + abs(violation) + (local.spreads[i] + local.spreads[j]) * local.reach
+    blur = 8.0 * (d + 8) * UNIT_ROUNDOFF * terms
     square = evidence.square + 2.0 * mu * (t + blur + loss) + mu * mu * apart * apart
     return Evidence(
         evidence.value + mu * gap,

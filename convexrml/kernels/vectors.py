@@ -2,7 +2,8 @@
 
 Rows are named by their number, and arrays are copied in loops: a view, ``rows[t]``, and an assignment to one from
 another array, ``u[:] = v``, keep count of references to the arrays' memory, and so does every function in which they
-occur.  That takes longer than a short sum (half of a branch and bound's time, where it was measured).
+occur.  That takes longer than a short sum (half of a branch and bound's time, where it was measured).  `row_dot` may
+take a view because it is compiled into its callers, where none is left of it.
 """
 
 import numpy as np
